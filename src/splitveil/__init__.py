@@ -1,0 +1,1 @@
+"""splitveil: a privacy audit for split inference."""

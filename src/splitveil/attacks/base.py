@@ -1,0 +1,35 @@
+"""An attack is an immutable recipe; fitting it to some knowledge gives a reconstructor."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from splitveil.rng import Rng
+from splitveil.shapes import Targets
+from splitveil.threat import Observation, QueryFree
+
+
+class Reconstructor(ABC):
+    """A fitted attack."""
+
+    @abstractmethod
+    def __call__(self, observation: Observation, rng: Rng) -> Targets:
+        """Rebuild the targets of an observation: shape (n, *target), detached."""
+
+
+class Attack(ABC):
+    """Settings of an attack; a frozen dataclass whose `repr` rebuilds it.
+
+    `requires` is the least knowledge it works with; `reference` names its source.
+    """
+
+    requires: ClassVar[type[QueryFree]]
+    reference: ClassVar[str]
+
+    @abstractmethod
+    def fit(self, knowledge: QueryFree, rng: Rng) -> Reconstructor:
+        """Learn from the knowledge alone.
+
+        Raises:
+            KnowledgeMissing: if `knowledge` is weaker than `requires`.
+            BadInput: if the attack cannot work on this layout or these auxiliary images.
+        """

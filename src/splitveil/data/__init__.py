@@ -1,0 +1,1 @@
+"""Sources of images, splits, and the pixel range."""

@@ -1,0 +1,1 @@
+"""Reference networks and adapters for any nn.Module."""

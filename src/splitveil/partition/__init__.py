@@ -1,0 +1,1 @@
+"""Find every place a network can be cut, and cut it there."""

@@ -1,0 +1,127 @@
+"""What was tried and what came of it, as plain data: one JSON line a trial, no torch."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from splitveil.errors import BadInput
+from splitveil.quantities import Quantity
+
+
+class Status(StrEnum):
+    """How a trial ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class Task(StrEnum):
+    """What a trial does."""
+
+    UTILITY = "utility"
+    MOMENTS = "moments"
+    ATTACK = "attack"
+
+
+def digest(data: Any) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of canonical JSON."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One cell of the grid; equal settings give equal ids on every machine.
+
+    `scope` is the digest of everything shared by an audit's trials: model weights, data, split,
+    pixel convention, threat model. `cut` is a cut's id, or "*" for one pass over all cuts.
+    `release` and `method` are recipes as they print.
+    """
+
+    scope: str
+    task: Task
+    cut: str
+    release: str
+    method: str
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """Content address of the trial."""
+        return digest(asdict(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """Where a trial ran."""
+
+    splitveil: str
+    python: str
+    torch: str
+    platform: str
+    processor: str
+    threads: int
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a trial.
+
+    `quantities` are the numbers; `details` is other plain data (per-class values, losses);
+    `artefact` names a safetensors file beside the records, with per-image errors and pictures.
+    A failed or skipped trial carries its `reason` and no quantities.
+    """
+
+    trial: Trial
+    status: Status
+    environment: Environment
+    seconds: float
+    reason: str = ""
+    quantities: Mapping[str, Quantity] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    artefact: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data with the trial's id first."""
+        return {
+            "id": self.trial.id,
+            "trial": asdict(self.trial),
+            "status": self.status,
+            "reason": self.reason,
+            "seconds": self.seconds,
+            "quantities": {name: q.to_json() for name, q in self.quantities.items()},
+            "details": dict(self.details),
+            "artefact": self.artefact,
+            "environment": asdict(self.environment),
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> "Outcome":
+        """The inverse of `to_json`; the stored id must be the trial's own.
+
+        Raises:
+            BadInput: if a field is missing or the id does not match the content.
+        """
+        try:
+            trial = Trial(**{**data["trial"], "task": Task(data["trial"]["task"])})
+            outcome = Outcome(
+                trial=trial,
+                status=Status(data["status"]),
+                environment=Environment(**data["environment"]),
+                seconds=float(data["seconds"]),
+                reason=data["reason"],
+                quantities={k: Quantity.from_json(q) for k, q in data["quantities"].items()},
+                details=data["details"],
+                artefact=data["artefact"],
+            )
+            stored = data["id"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadInput(f"not an outcome: {error!r}") from error
+        if stored != trial.id:
+            raise BadInput(f"record {stored} was altered: its content hashes to {trial.id}")
+        return outcome
