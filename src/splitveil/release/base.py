@@ -1,10 +1,18 @@
 """What is done to the features before they leave the device."""
 
+import math
 from abc import ABC, abstractmethod
+from dataclasses import MISSING, Field, fields
+from typing import ClassVar, cast
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
+from splitveil.release.coding import Coder, FloatCoder
 from splitveil.shapes import Features, PerImage
+
+_PAIR_VALUES = 1 << 24
 
 
 class Release(ABC):
@@ -22,14 +30,74 @@ class Release(ABC):
         """
         return None
 
+    @property
+    def has_density(self) -> bool:
+        """Whether `log_prob` gives numbers: only then can anything be proved about an attacker."""
+        return False
+
     @abstractmethod
     def bits(self, features: int) -> float:
         """Bits on the wire for one image of `features` values, before any entropy coding."""
 
+    def pairwise_log_prob(
+        self, sent: Float[Tensor, "q f"], z: Float[Tensor, "n f"]
+    ) -> Float[Tensor, "q n"] | None:
+        """Log p(sent_i | z_j) in nats for every pair, or None where no density exists.
+
+        The default asks `log_prob` for all pairs in blocks; override it where algebra is cheaper.
+        """
+        rows = max(1, _PAIR_VALUES // max(1, z.numel()))
+        blocks = []
+        for block in sent.split(rows):
+            values = self.log_prob(block.repeat_interleave(len(z), 0), z.repeat(len(block), 1))
+            if values is None:
+                return None
+            blocks.append(values.reshape(len(block), len(z)))
+        return torch.cat(blocks)
+
+    def capacity(self, features: int) -> float:
+        """Most nats that one sent image can carry about its input, whatever the input's law.
+
+        B bits carry at most B ln 2 nats; an override may know better, never more.
+        """
+        return self.bits(features) * math.log(2)
+
+    def dominating(self) -> "Release":
+        """The release with a density of which this one is post-processing; by default itself.
+
+        An error bound for it holds for this one too: post-processing never helps an attacker.
+        """
+        return self
+
+    def coder(self, generator: torch.Generator) -> Coder:
+        """What turns sent features into bytes and back.
+
+        `generator` stands where the one given to `__call__` stood: a release whose two ends share
+        randomness draws it again from there.
+        """
+        return FloatCoder()
+
 
 class ReleaseRecipe(ABC):
-    """Settings of a release; immutable, its `repr` rebuilds it."""
+    """Settings of a release; an immutable dataclass whose `repr` rebuilds it.
+
+    `str` gives the form `parse_release` reads, with settings at their default left out.
+    """
+
+    name: ClassVar[str]
 
     @abstractmethod
     def fit(self, z: Features) -> Release:
-        """Calibrate scales on clean features of auxiliary images, never on private ones."""
+        """Calibrate scales on clean features of auxiliary images, never on private ones.
+
+        Raises:
+            BadData: if the features are empty, not finite, or give no scale.
+        """
+
+    def __str__(self) -> str:
+        settings = ", ".join(
+            f"{field.name}={getattr(self, field.name)}"
+            for field in cast("tuple[Field[object], ...]", fields(self))  # type: ignore[arg-type]
+            if field.default is MISSING or getattr(self, field.name) != field.default
+        )
+        return f"{self.name}({settings})" if settings else self.name

@@ -1,0 +1,1 @@
+"""Pure numerics: no models, no partitions, numbers in and numbers out."""

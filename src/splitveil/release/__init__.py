@@ -1,0 +1,42 @@
+"""What is done to the features before they leave the device.
+
+| written | recipe | density | bits a value |
+|---|---|---|---|
+| `none` | `Identity` | none | 32 |
+| `half` | `HalfPrecision` | none | 16 |
+| `gaussian(sigma=0.5)` | `GaussianNoise` | exact | 32 |
+| `quantise(bits=8)` | `UniformQuantiser` | none | 1-8 |
+| `dither(bits=4)` | `DitheredQuantiser` | exact | 1-8 |
+| `gaussian(sigma=0.1)+quantise(bits=8)` | `Chain` | of its noisy stage | of its last stage |
+"""
+
+from splitveil.release.base import Release, ReleaseRecipe
+from splitveil.release.chain import Chain, ChainedRelease
+from splitveil.release.coding import Coder, FloatCoder, Lattice, LatticeCoder, coded_bits
+from splitveil.release.dithered import DitheredFeatures, DitheredQuantiser
+from splitveil.release.gaussian import ClippedGaussian, GaussianNoise
+from splitveil.release.half import HalfPrecision
+from splitveil.release.identity import Identity
+from splitveil.release.parse import parse_release
+from splitveil.release.uniform import RoundedFeatures, UniformQuantiser
+
+__all__ = [
+    "Chain",
+    "ChainedRelease",
+    "ClippedGaussian",
+    "Coder",
+    "DitheredFeatures",
+    "DitheredQuantiser",
+    "FloatCoder",
+    "GaussianNoise",
+    "HalfPrecision",
+    "Identity",
+    "Lattice",
+    "LatticeCoder",
+    "Release",
+    "ReleaseRecipe",
+    "RoundedFeatures",
+    "UniformQuantiser",
+    "coded_bits",
+    "parse_release",
+]
