@@ -25,11 +25,19 @@ class Task(StrEnum):
     UTILITY = "utility"
     MOMENTS = "moments"
     ATTACK = "attack"
+    BOUND = "bound"
 
 
 def digest(data: Any) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of canonical JSON."""
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """The first 16 hexadecimal digits of the SHA-256 of canonical JSON.
+
+    Raises:
+        BadInput: if a number in `data` is NaN or infinite, or something in it is not plain data.
+    """
+    try:
+        text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"a record holds what JSON cannot: {error}") from error
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -87,8 +95,8 @@ class Outcome:
     artefact: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data with the trial's id first."""
-        return {
+        """Plain data with the trial's id first and a checksum of the whole last."""
+        data: dict[str, Any] = {
             "id": self.trial.id,
             "trial": asdict(self.trial),
             "status": self.status,
@@ -99,14 +107,16 @@ class Outcome:
             "artefact": self.artefact,
             "environment": asdict(self.environment),
         }
+        return {**data, "check": digest(data)}
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> "Outcome":
-        """The inverse of `to_json`; the stored id must be the trial's own.
+        """The inverse of `to_json`; the stored id and checksum must be the content's own.
 
         Raises:
-            BadInput: if a field is missing or the id does not match the content.
+            BadInput: if a field is missing, or the id or the checksum does not match the content.
         """
+        content = {name: value for name, value in data.items() if name != "check"}
         try:
             trial = Trial(**{**data["trial"], "task": Task(data["trial"]["task"])})
             outcome = Outcome(
@@ -124,4 +134,6 @@ class Outcome:
             raise BadInput(f"not an outcome: {error!r}") from error
         if stored != trial.id:
             raise BadInput(f"record {stored} was altered: its content hashes to {trial.id}")
+        if data.get("check") != digest(content):
+            raise BadInput(f"record {stored} was altered: its checksum does not match its content")
         return outcome

@@ -1,0 +1,1 @@
+"""Plan an audit, run it, store what came of it."""

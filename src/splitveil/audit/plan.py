@@ -1,0 +1,172 @@
+"""What an audit is asked to do, as plain settings that TOML can hold; no torch."""
+
+import os
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from splitveil.errors import BadPlan
+
+Tier = Literal["3m", "30m", "full"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """Which network is audited; no name means the bundled demonstration.
+
+    `mean` and `std` are one number a channel, subtracted and divided inside the model; `output` is
+    the key or index of the class scores where the model returns several; `classes` are the class
+    names in the order of the scores; `utility` is `module:function` in place of top-1 accuracy.
+    """
+
+    name: str | None = None
+    weights: str | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    output: str | None = None
+    classes: tuple[str, ...] = ()
+    utility: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Which images; no source means the bundled demonstration.
+
+    `size` and `channels` convert the images to what the model takes, by default the model's own;
+    `limit` caps the images read.
+    """
+
+    source: str | None = None
+    size: int | None = None
+    channels: int | None = None
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("size", "channels", "limit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise BadPlan(f"data.{name} must be positive, got {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreatSettings:
+    """What the attacker knows besides its auxiliary images and the cloud's half.
+
+    By default everything but the private images: the device's half (white-box), the true label of
+    each observation and the release. `queries` caps what a black-box attacker may ask.
+    """
+
+    knows_label: bool = True
+    knows_defence: bool = True
+    queries: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.queries is not None and self.queries < 0:
+            raise BadPlan(f"threat.queries must not be negative, got {self.queries}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How much is tried, and until when.
+
+    `seconds` is the wall clock after which no trial is begun that would not end in time;
+    `ridge_cuts` and `decoder_cuts` are how many depth-spaced cuts the dear attacks are run at;
+    `noise_cuts` how many get the noise arm; `seeds` how often a random attack is repeated.
+    """
+
+    seconds: float
+    ridge_cuts: int
+    decoder_cuts: int
+    noise_cuts: int
+    seeds: int
+    epochs: int
+
+
+EVERYWHERE = 1_000_000
+
+BUDGETS: dict[Tier, Budget] = {
+    "3m": Budget(seconds=130.0, ridge_cuts=12, decoder_cuts=5, noise_cuts=2, seeds=1, epochs=4),
+    "30m": Budget(
+        seconds=1650.0, ridge_cuts=EVERYWHERE, decoder_cuts=15, noise_cuts=3, seeds=3, epochs=12
+    ),
+    "full": Budget(
+        seconds=float("inf"),
+        ridge_cuts=EVERYWHERE,
+        decoder_cuts=EVERYWHERE,
+        noise_cuts=EVERYWHERE,
+        seeds=3,
+        epochs=30,
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditPlan:
+    """Everything needed to repeat an audit; its TOML form is stored in the run's folder.
+
+    `cuts` are names or ids (none: the whole menu); `attacks` are recipes such as
+    "Ridge(penalty=1e-3)" or "package.module:Name()" to run at every cut in place of the budget's
+    choice; `releases` are recipes such as "gaussian(sigma=0.5)" for the noise arm (none: the
+    budget's choice, "none" alone: no arm). `jobs` counts worker processes: 0 runs all in this
+    process, None takes one a core.
+
+    Raises:
+        BadPlan: if a setting makes no sense.
+    """
+
+    model: ModelSettings = field(default_factory=ModelSettings)
+    data: DataSettings = field(default_factory=DataSettings)
+    threat: ThreatSettings = field(default_factory=ThreatSettings)
+    cuts: tuple[str, ...] = ()
+    attacks: tuple[str, ...] = ()
+    releases: tuple[str, ...] = ()
+    budget: Tier = "3m"
+    seed: int = 0
+    jobs: int | None = None
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.budget not in BUDGETS:
+            raise BadPlan(f"budget must be one of {', '.join(BUDGETS)}; got '{self.budget}'")
+        if self.jobs is not None and self.jobs < 0:
+            raise BadPlan(f"jobs must not be negative, got {self.jobs}")
+        if not 0 <= self.seed < 2**63:
+            raise BadPlan(f"seed must lie in [0, 2**63), got {self.seed}")
+
+    @property
+    def limits(self) -> Budget:
+        """What the budget allows."""
+        return BUDGETS[self.budget]
+
+    @property
+    def workers(self) -> int:
+        """Worker processes, 0 meaning this process."""
+        return default_jobs() if self.jobs is None else self.jobs
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether the bundled images stand in for private ones."""
+        return self.data.source in (None, "demo")
+
+
+def default_jobs() -> int:
+    """The cores this process may use."""
+    try:
+        return max(1, len(os.sched_getaffinity(0)))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
+
+
+def load_plan(source: Any) -> AuditPlan:
+    """A plan from the path of a TOML file or from a mapping of its tables.
+
+    Raises:
+        BadPlan: if a value is wrong.
+        UnknownName: if a key does not exist.
+    """
+    from pathlib import Path
+
+    from splitveil.audit.settings import from_mapping, from_toml
+
+    if isinstance(source, (str, Path)):
+        return from_toml(AuditPlan, Path(source))
+    return from_mapping(AuditPlan, source)
