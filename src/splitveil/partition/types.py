@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from splitveil.partition.layout import Layout
 from splitveil.release.base import Release
 from splitveil.rng import Rng
-from splitveil.shapes import Features, Images
+from splitveil.shapes import Features, Targets
 
 
 class CutKind(StrEnum):
@@ -44,7 +44,7 @@ class Cut:
 class Partition:
     """Both halves of a network at one cut: `tail(head(x))` equals the uncut model.
 
-    `head` maps images in [0, 1] to packed features z of shape (n, f), normalisation included;
+    `head` maps targets (images in [0, 1]) to packed features z of shape (n, f), normalisation included;
     `tail` maps z to the model's outputs. `trainable` is False where only inference is exact.
     """
 
@@ -54,12 +54,12 @@ class Partition:
     tail: nn.Module
     trainable: bool = True
 
-    def features(self, x: Images) -> Features:
+    def features(self, x: Targets) -> Features:
         """Z before the release."""
         z: Tensor = self.head(x)
         return z
 
-    def transmit(self, x: Images, rng: Rng) -> Features:
+    def transmit(self, x: Targets, rng: Rng) -> Features:
         """Exactly what leaves the device, as the receiver decodes it."""
         return self.release(self.features(x), rng.torch())
 

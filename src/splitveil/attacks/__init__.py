@@ -1,0 +1,8 @@
+"""Attacks: each tries to rebuild the input from what was sent."""
+
+from splitveil.attacks.class_mean import ClassMean
+from splitveil.attacks.mean_image import MeanImage
+from splitveil.attacks.nearest_auxiliary import NearestAuxiliary
+from splitveil.attacks.ridge import Ridge
+
+__all__ = ["ClassMean", "MeanImage", "NearestAuxiliary", "Ridge"]

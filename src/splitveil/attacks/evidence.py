@@ -1,0 +1,190 @@
+"""What an attack starts from: auxiliary targets, what the device would send for them, labels."""
+
+from dataclasses import dataclass, replace
+from math import prod
+
+import torch
+from torch import Tensor
+
+from splitveil.attacks.base import Attack
+from splitveil.attacks.classes import Classes
+from splitveil.errors import BadInput, BudgetExceeded, KnowledgeMissing
+from splitveil.nets import evaluating
+from splitveil.partition.layout import Layout
+from splitveil.rng import Rng
+from splitveil.threat import Auxiliary, BlackBox, Observation, QueryFree, WhiteBox
+
+_FEWEST = 2
+_BATCH = 256
+
+
+@dataclass(frozen=True, eq=False)
+class AuxiliaryTargets:
+    """Auxiliary targets x (n, d), flattened from `shape`, and the label rows they fall in."""
+
+    x: Tensor
+    rows: Tensor
+    classes: Classes
+    shape: tuple[int, ...]
+
+    def finish(self, flat: Tensor) -> Tensor:
+        """Give reconstructions (n, d) the targets' shape; images are clamped to [0, 1]."""
+        return in_shape(flat, self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence(AuxiliaryTargets):
+    """Auxiliary targets with what the device would send for each: z (n, f), float32."""
+
+    z: Tensor
+    layout: Layout
+
+
+def in_shape(flat: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Reshape (n, d) to (n, *shape), detached; three axes mean an image, clamped to [0, 1]."""
+    x = flat.detach().unflatten(1, shape) if shape else flat.detach().flatten()
+    return x.clamp(0, 1) if len(shape) == 3 else x
+
+
+def grant(attack: Attack, knowledge: QueryFree) -> None:
+    """Refuse knowledge weaker than the attack requires.
+
+    Raises:
+        KnowledgeMissing: naming both levels.
+    """
+    if not isinstance(knowledge, attack.requires):
+        raise KnowledgeMissing(
+            f"{type(attack).__name__} needs {attack.requires.__name__} knowledge, got "
+            f"{type(knowledge).__name__}: grant more or choose a weaker attack"
+        )
+
+
+def targets(attack: Attack, knowledge: QueryFree) -> AuxiliaryTargets:
+    """The auxiliary targets alone, checked.
+
+    Raises:
+        KnowledgeMissing: if `knowledge` is weaker than the attack requires.
+        BadInput: if there are fewer than two, they are not finite, labels do not fit them, or
+            images leave [0, 1].
+    """
+    grant(attack, knowledge)
+    return _checked(knowledge.auxiliary, labelled=knowledge.knows_label)
+
+
+def gather(attack: Attack, knowledge: QueryFree, rng: Rng, *, limit: int | None = None) -> Evidence:
+    """Auxiliary targets and what the device would send for them.
+
+    A white-box attacker runs the head itself, through the release if it knows the defence. A
+    black-box attacker queries the oracle once an image, for as many as the budget allows. At most
+    `limit` images are used, chosen at random.
+
+    Raises:
+        KnowledgeMissing: if `knowledge` is weaker than the attack requires.
+        BudgetExceeded: if the query budget allows fewer than two images.
+        BadInput: as `targets`, and if features are not finite or do not fit the layout.
+    """
+    grant(attack, knowledge)
+    if not isinstance(knowledge, BlackBox):
+        raise KnowledgeMissing(f"{type(knowledge).__name__} grants no features of any image")
+    few = affordable(knowledge, limit=limit)
+    found = _checked(_choose(knowledge.auxiliary, few, rng), labelled=knowledge.knows_label)
+    z = transmitted(knowledge, found.x.unflatten(1, found.shape) if found.shape else found.x, rng)
+    z = z.detach().float()
+    if z.ndim != 2 or z.shape[1] != knowledge.layout.size:
+        raise BadInput(
+            f"the head gave features of shape {tuple(z.shape)}, the layout says "
+            f"(n, {knowledge.layout.size}): split the model again"
+        )
+    if not torch.isfinite(z).all():
+        raise BadInput("features of auxiliary images are not finite: check the model's weights")
+    return Evidence(found.x, found.rows, found.classes, found.shape, z, knowledge.layout)
+
+
+def transmitted(knowledge: BlackBox, x: Tensor, rng: Rng) -> Tensor:
+    """What the attacker believes the device sends for `x`: shape (n, f)."""
+    if not isinstance(knowledge, WhiteBox):
+        return knowledge.oracle(x, rng.child("oracle"))
+    with evaluating(knowledge.head):
+        z = torch.cat([knowledge.head(batch) for batch in x.split(_BATCH)])
+        if knowledge.knows_defence:
+            z = knowledge.release(z, rng.child("release").torch())
+    return z
+
+
+def affordable(knowledge: BlackBox, *, limit: int | None = None) -> int:
+    """How many auxiliary images the attacker can get features for.
+
+    Raises:
+        BudgetExceeded: if fewer than two.
+    """
+    allowed = [len(knowledge.auxiliary.x)]
+    if limit is not None:
+        allowed.append(limit)
+    if not isinstance(knowledge, WhiteBox) and knowledge.oracle.limit is not None:
+        left = knowledge.oracle.limit - knowledge.oracle.used
+        if left < _FEWEST:
+            raise BudgetExceeded(
+                f"{left} of {knowledge.oracle.limit} queries are left, at least {_FEWEST} are "
+                "needed: raise the query budget"
+            )
+        allowed.append(left)
+    return min(allowed)
+
+
+def observed(
+    observation: Observation, layout: Layout, classes: Classes, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """One z a target, shape (n, f), averaged over sends, and label rows, shape (n,).
+
+    The average is the sufficient statistic of repeated sends under additive Gaussian noise; for
+    other releases it discards something.
+
+    Raises:
+        BadInput: if z does not fit the layout or is not finite, or labels are missing or too few.
+    """
+    z = observation.z
+    if z.ndim != 3 or z.shape[1] < 1 or z.shape[2] != layout.size:
+        raise BadInput(
+            f"expected observed features of shape (n, sends, {layout.size}), got "
+            f"{tuple(z.shape)}: use the partition the attack was fitted to"
+        )
+    if not torch.isfinite(z).all():
+        raise BadInput("observed features are not finite: check the model and its release")
+    labels = observation.labels
+    if len(classes.seen) and labels is None:
+        raise BadInput("this attack was fitted with known labels: give the observation its labels")
+    if labels is not None and len(labels) != len(z):
+        raise BadInput(f"expected {len(z)} labels, one an observation, got {len(labels)}")
+    rows = classes.rows(None if labels is None else labels.to(device), len(z))
+    return z.detach().to(device).float().mean(1), rows
+
+
+def _choose(auxiliary: Auxiliary, count: int, rng: Rng) -> Auxiliary:
+    if count >= len(auxiliary.x):
+        return auxiliary
+    order = torch.randperm(len(auxiliary.x), generator=rng.child("subset").torch())
+    kept = order[:count].sort().values.to(auxiliary.x.device)
+    y = auxiliary.y
+    return replace(auxiliary, x=auxiliary.x[kept], y=None if y is None else y[kept])
+
+
+def _checked(auxiliary: Auxiliary, *, labelled: bool) -> AuxiliaryTargets:
+    x, y = auxiliary.x.detach(), auxiliary.y
+    if x.ndim < 2 or len(x) < _FEWEST or prod(x.shape[1:]) == 0:
+        raise BadInput(
+            f"expected at least {_FEWEST} auxiliary targets of shape (n, ...), got "
+            f"{tuple(x.shape)}: give the attacker more data"
+        )
+    if not torch.isfinite(x).all():
+        raise BadInput("auxiliary targets are not finite: remove NaN and infinite values")
+    if x.ndim == 4 and not (float(x.min()) >= 0 and float(x.max()) <= 1):
+        raise BadInput(
+            f"expected auxiliary images in [0, 1], got [{float(x.min()):.3g}, "
+            f"{float(x.max()):.3g}]: rescale them"
+        )
+    if y is not None and y.shape != x.shape[:1]:
+        raise BadInput(f"expected {len(x)} auxiliary labels, got shape {tuple(y.shape)}")
+    y = y.to(x.device) if y is not None and labelled else None
+    classes = Classes.of(y)
+    seen = Classes(classes.seen.to(x.device))
+    return AuxiliaryTargets(x.flatten(1).float(), seen.rows(y, len(x)), seen, tuple(x.shape[1:]))

@@ -1,0 +1,128 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from attack_problems import Builder, Problem
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from splitveil.attacks import Ridge
+from splitveil.attacks.base import Attack
+from splitveil.attacks.classes import Classes
+from splitveil.attacks.evidence import Evidence
+from splitveil.attacks.ridge import Linear, solve
+from splitveil.attacks.spectrum import Spectrum
+from splitveil.partition.layout import Layout, Part
+from splitveil.rng import Rng
+from splitveil.threat import Auxiliary, Observation
+
+
+def fitted_on(z: Tensor, x: Tensor, y: Tensor) -> Linear:
+    classes = Classes.of(y)
+    rows = classes.rows(y, len(y))
+    layout = Layout((Part("z", tuple(z.shape[1:])),))
+    return solve(Evidence(x, rows, classes, tuple(x.shape[1:]), z, layout))
+
+
+def _error(problem: Problem, attack: Attack) -> float:
+    fitted = attack.fit(problem.knowledge(), Rng(3))
+    layout = problem.partition.cut.layout
+    guess = fitted(Observation(problem.z_test, layout, problem.y_test), Rng(0))
+    return float((guess - problem.x_test).double().square().mean())
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.5, 2.0])
+@pytest.mark.parametrize(("d", "f"), [(6, 3), (6, 12)])
+def test_within_two_percent_of_the_exact_minimum(
+    linear_problem: Builder, d: int, f: int, sigma: float
+) -> None:
+    problem, exact = linear_problem(8000, d, f, sigma)
+    error = _error(problem, Ridge())
+    assert error == pytest.approx(exact, rel=0.02)
+
+
+def test_excess_error_falls_like_one_over_n(linear_problem: Builder) -> None:
+    sizes = [50, 100, 200, 400]
+    excess = []
+    for n in sizes:
+        trials = [linear_problem(n, 8, 8, 0.3, seed) for seed in range(12)]
+        excess.append(np.mean([_error(problem, Ridge()) / exact - 1 for problem, exact in trials]))
+    slope = np.polyfit(np.log(sizes), np.log(excess), 1)[0]
+    assert slope == pytest.approx(-1, abs=0.3)
+
+
+@pytest.mark.parametrize("n", [30, 200])
+def test_primal_and_dual_equal_an_unpenalised_indicator_a_class(n: int) -> None:
+    """The normal equations of [Z, one-hot] with penalty on Z only, solved as they stand."""
+    g = torch.Generator().manual_seed(n)
+    z, y = torch.randn(n, 50, generator=g), torch.randint(0, 3, (n,), generator=g)
+    x = torch.randn(n, 4, generator=g) + y[:, None]
+    fitted = fitted_on(z, x, y)
+    design = torch.cat([z, one_hot(y, 3)], 1).double()
+    penalty = fitted.penalty * torch.tensor([1.0] * 50 + [0.0] * 3, dtype=torch.float64)
+    weight = torch.linalg.solve(design.T @ design + penalty.diag(), design.T @ x.double())
+    new, labels = torch.randn(7, 50, generator=g), torch.tensor([0, 1, 2, 0, 1, 2, 0])
+    guess = fitted(Observation(new[:, None], fitted.layout, labels), Rng(0))
+    expected = torch.cat([new, one_hot(labels, 3)], 1).double() @ weight
+    torch.testing.assert_close(guess.double(), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_generalised_cross_validation_equals_its_definition() -> None:
+    g = torch.Generator().manual_seed(0)
+    z = torch.randn(20, 5, generator=g, dtype=torch.float64)
+    x = torch.randn(20, 3, generator=g, dtype=torch.float64)
+    values, vectors = torch.linalg.eigh(z @ z.T)
+    energy = (vectors.T @ x).square().sum(1)
+    spectrum = Spectrum(values.clamp(min=0), energy, float(x.square().sum()), 20.0)
+    penalties = torch.tensor([0.01, 1.0, 30.0], dtype=torch.float64)
+    for penalty, score in zip(
+        penalties, spectrum.generalised_cross_validation(penalties), strict=True
+    ):
+        hat = z @ torch.linalg.solve(z.T @ z + penalty * torch.eye(5, dtype=torch.float64), z.T)
+        residual = (x - hat @ x).square().sum()
+        assert float(score) == pytest.approx(float(20 * residual / (20 - hat.trace()) ** 2))
+
+
+def test_labels_help_when_classes_differ(image_problem: Problem) -> None:
+    knowing = _error(image_problem, Ridge())
+    blind = Ridge().fit(image_problem.knowledge(knows_label=False), Rng(0))
+    layout = image_problem.partition.cut.layout
+    guess = blind(Observation(image_problem.z_test, layout), Rng(0))
+    assert guess.shape == image_problem.x_test.shape
+    assert knowing < float((guess - image_problem.x_test).square().mean()) * 1.05
+
+
+def test_repeated_sends_are_averaged(linear_problem: Builder) -> None:
+    problem, _ = linear_problem(4000, 5, 8, 1.0)
+    fitted = Ridge().fit(problem.knowledge(), Rng(0))
+    layout = problem.partition.cut.layout
+    z = torch.stack([problem.partition.transmit(problem.x_test, Rng(i)) for i in range(8)], 1)
+    errors = [
+        float(
+            (fitted(Observation(view, layout, problem.y_test), Rng(0)) - problem.x_test)
+            .square()
+            .mean()
+        )
+        for view in (z[:, :1], z)
+    ]
+    assert errors[1] < errors[0]
+
+
+def test_without_structure_it_falls_back_to_the_class_mean() -> None:
+    """Constant features carry nothing: the answer is the class mean, not NaN."""
+    z, y = torch.ones(10, 4), torch.tensor([0, 1] * 5)
+    x = torch.arange(20.0).reshape(10, 2)
+    fitted = fitted_on(z, x, y)
+    guess = fitted(Observation(torch.ones(2, 1, 4), fitted.layout, torch.tensor([0, 1])), Rng(0))
+    torch.testing.assert_close(guess, torch.stack([x[y == 0].mean(0), x[y == 1].mean(0)]))
+
+
+def test_samples_caps_the_dual_form(image_problem: Problem) -> None:
+    capped = replace(Ridge(), samples=50)
+    whole = image_problem.knowledge()
+    limited = replace(whole, auxiliary=Auxiliary(whole.auxiliary.x, whole.auxiliary.y))
+    fitted = capped.fit(limited, Rng(0))
+    assert fitted(
+        Observation(image_problem.z_test[:0], whole.layout, image_problem.y_test[:0]), Rng(0)
+    ).shape == (0, 2, 8, 8)
