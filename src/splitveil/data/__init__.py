@@ -1,1 +1,16 @@
 """Sources of images, splits, and the pixel range."""
+
+from splitveil.data.division import SplitSizes
+from splitveil.data.duplicates import DuplicatePair, DuplicateReport, find_duplicates
+from splitveil.data.load import load_data
+from splitveil.data.types import LabelledImages, Splits
+
+__all__ = [
+    "DuplicatePair",
+    "DuplicateReport",
+    "LabelledImages",
+    "SplitSizes",
+    "Splits",
+    "find_duplicates",
+    "load_data",
+]
