@@ -1,0 +1,1 @@
+"""Public helps for testing: problems with known answers, and suites that new methods inherit."""
