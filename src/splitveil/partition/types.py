@@ -45,7 +45,8 @@ class Partition:
     """Both halves of a network at one cut: `tail(head(x))` equals the uncut model.
 
     `head` maps targets, for images in [0, 1] with normalisation included, to packed features z of
-    shape (n, f); `tail` maps z to the model's outputs. `trainable` is False where only inference is exact.
+    shape (n, f); `tail` maps z to the model's outputs. `trainable` is False where only inference
+    is exact.
     """
 
     cut: Cut

@@ -49,7 +49,7 @@ class QuantisedUniform:
 
     @property
     def information(self) -> float:
-        """I(X; Z) = d b ln 2: Z is a function of X and takes 2**(d b) values, all equally likely."""
+        """I(X; Z) = d b ln 2: Z is a function of X with 2**(d b) equally likely values."""
         return self.dimensions * self.bits * math.log(2)
 
     @property
