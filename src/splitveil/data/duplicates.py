@@ -1,8 +1,7 @@
 """Near-duplicates between splits: an attacker who already owns the private image proves nothing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,8 @@ MAX_RMS = 0.04
 _SIDE = 32
 _LOW = 8
 _BLOCK = 2048
+_VALUES = 2**22
+_KEPT = 100
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,17 @@ class DuplicatePair:
 
 @dataclass(frozen=True)
 class DuplicateReport:
-    """Pairs of images from two splits that are nearly the same, closest first.
+    """Images of two splits that are nearly the same.
 
+    `pairs` are the closest, at most 100; `counts` all pairs for each two splits, such as
+    `auxiliary-test`; `removable` the positions in a split that resemble an image of a later one.
     `max_bits` and `max_rms` are the thresholds: a pair is reported if it passes both. Mirrored,
     rotated or strongly cropped copies are not found.
     """
 
     pairs: tuple[DuplicatePair, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    removable: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     max_bits: int = MAX_BITS
     max_rms: float = MAX_RMS
 
@@ -59,16 +64,9 @@ class DuplicateReport:
         )
 
     @property
-    def counts(self) -> Mapping[str, int]:
-        """Pairs for each two splits, such as `auxiliary-test`."""
-        counts = {f"{a}-{b}": 0 for a, b in combinations(SPLITS, 2)}
-        for pair in self.pairs:
-            counts[f"{pair.split}-{pair.other}"] += 1
-        return counts
-
-    def removable(self, split: str) -> tuple[int, ...]:
-        """Positions in `split` that resemble an image of a later split, ascending."""
-        return tuple(sorted({pair.position for pair in self.pairs if pair.split == split}))
+    def total(self) -> int:
+        """All pairs found."""
+        return sum(self.counts.values())
 
     def to_json(self, examples: int = 5) -> dict[str, Any]:
         """Plain data: the method, the counts, and the closest pairs by position."""
@@ -77,8 +75,8 @@ class DuplicateReport:
             "max_bits": self.max_bits,
             "max_rms": self.max_rms,
             "counts": dict(self.counts),
-            "affected": {name: len(self.removable(name)) for name in SPLITS[:-1]},
-            "examples": [vars(pair) for pair in self.pairs[:examples]],
+            "affected": {name: len(positions) for name, positions in self.removable.items()},
+            "examples": [asdict(pair) for pair in self.pairs[:examples]],
         }
 
 
@@ -89,7 +87,9 @@ def find_duplicates(
 
     Hash distances come from one matrix product a block: for signs s in {-1, 1} of the 63 lowest
     cosine coefficients but the mean, bits(a, b) = (63 - s_a . s_b) / 2. Pairs that pass are
-    compared pixel by pixel. The hash misses mirrored, rotated and strongly cropped copies.
+    compared pixel by pixel. The hash misses mirrored, rotated and strongly cropped copies. The
+    default of 0.04 lies in a gap: between the held-out training and the test images of
+    Fashion-MNIST six pairs are closer than 0.03, and the next is at 0.048.
 
     Args:
         splits: images in [0, 1], by split name, all of one shape.
@@ -97,11 +97,27 @@ def find_duplicates(
         max_rms: largest root mean squared difference, in units of the pixel range.
     """
     hashes = {name: perceptual_hash(x) for name, x in splits.items()}
-    pairs: list[DuplicatePair] = []
-    for first, second in combinations([name for name in SPLITS if name in splits], 2):
-        pairs += _between(splits, hashes, first, second, max_bits=max_bits, max_rms=max_rms)
-    pairs.sort(key=lambda pair: (pair.rms, pair.split, pair.position, pair.other_position))
-    return DuplicateReport(tuple(pairs), max_bits, max_rms)
+    named = [name for name in SPLITS if name in splits]
+    closest: list[DuplicatePair] = []
+    counts: dict[str, int] = {}
+    removable: dict[str, tuple[int, ...]] = {}
+    for at, first in enumerate(named[:-1]):
+        positions: set[int] = set()
+        for second in named[at + 1 :]:
+            rows, columns, bits = _candidates(hashes[first], hashes[second], max_bits)
+            rms = _rms(splits[first], rows, splits[second], columns)
+            near = np.flatnonzero(rms <= max_rms)
+            counts[f"{first}-{second}"] = len(near)
+            positions.update(rows[near].tolist())
+            closest += [
+                DuplicatePair(
+                    first, int(rows[i]), second, int(columns[i]), int(bits[i]), float(rms[i])
+                )
+                for i in near[np.argsort(rms[near], kind="stable")][:_KEPT]
+            ]
+        removable[first] = tuple(sorted(positions))
+    closest.sort(key=lambda pair: (pair.rms, pair.split, pair.position, pair.other_position))
+    return DuplicateReport(tuple(closest[:_KEPT]), counts, removable, max_bits, max_rms)
 
 
 def perceptual_hash(x: Images) -> NDArray[np.float32]:
@@ -115,36 +131,27 @@ def perceptual_hash(x: Images) -> NDArray[np.float32]:
     return signs.astype(np.float32)
 
 
-def _between(
-    splits: Mapping[str, Images],
-    hashes: Mapping[str, NDArray[np.float32]],
-    first: str,
-    second: str,
-    *,
-    max_bits: int,
-    max_rms: float,
-) -> list[DuplicatePair]:
-    pairs: list[DuplicatePair] = []
-    width = hashes[first].shape[1]
-    for start in range(0, len(hashes[first]), _BLOCK):
-        bits = (width - hashes[first][start : start + _BLOCK] @ hashes[second].T) / 2
+def _candidates(
+    first: NDArray[np.float32], second: NDArray[np.float32], max_bits: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Rows, columns and differing bits of the pairs whose hashes are close."""
+    found: list[tuple[NDArray[np.int64], ...]] = []
+    for start in range(0, len(first), _BLOCK):
+        bits = (first.shape[1] - first[start : start + _BLOCK] @ second.T) / 2
         rows, columns = np.nonzero(bits <= max_bits)
-        rms = _rms(splits[first], torch.from_numpy(rows + start), splits[second], columns)
-        for at in np.flatnonzero(rms <= max_rms):
-            row, column = int(rows[at]), int(columns[at])
-            pairs.append(
-                DuplicatePair(
-                    first, row + start, second, column, int(bits[row, column]), float(rms[at])
-                )
-            )
-    return pairs
+        found.append((rows + start, columns, bits[rows, columns].astype(np.int64)))
+    rows, columns, bits = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return rows, columns, bits
 
 
 def _rms(
-    first: Tensor, rows: Tensor, second: Tensor, columns: NDArray[np.intp]
+    first: Tensor, rows: NDArray[np.int64], second: Tensor, columns: NDArray[np.int64]
 ) -> NDArray[np.float64]:
+    block = max(1, _VALUES // first[0].numel())
     parts = [
         (first[a] - second[b]).square().flatten(1).mean(1, dtype=torch.float64).sqrt()
-        for a, b in zip(rows.split(_BLOCK), torch.from_numpy(columns).split(_BLOCK), strict=True)
+        for a, b in zip(
+            torch.from_numpy(rows).split(block), torch.from_numpy(columns).split(block), strict=True
+        )
     ]
     return torch.cat(parts).numpy() if parts else np.empty(0)

@@ -6,7 +6,6 @@ from typing import Literal, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from splitveil.errors import BadData, BadPlan
@@ -195,8 +194,3 @@ def uniform(shapes: set[tuple[int, ...]], where: str) -> None:
             f"{where}: images have {len(shapes)} shapes ({shown}): give size= and channels= to "
             "convert them"
         )
-
-
-def stack(parts: list[Tensor]) -> Images:
-    """Images of one shape as one tensor."""
-    return torch.cat(parts)

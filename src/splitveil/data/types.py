@@ -96,7 +96,7 @@ class Splits:
         kept: dict[str, LabelledImages] = {}
         for name, split in (("auxiliary", self.auxiliary), ("validation", self.validation)):
             stays = torch.ones(len(split), dtype=torch.bool)
-            stays[list(self.duplicates.removable(name))] = False
+            stays[list(self.duplicates.removable.get(name, ()))] = False
             if not stays.any():
                 raise BadData(
                     f"every {name} image is a near-duplicate of a later split: give other images"
@@ -109,7 +109,10 @@ class Splits:
         )
         return replace(
             self,
-            **kept,
+            auxiliary=kept["auxiliary"],
+            validation=kept["validation"],
             conversions=(*self.conversions, note),
-            duplicates=replace(self.duplicates, pairs=()),
+            duplicates=DuplicateReport(
+                max_bits=self.duplicates.max_bits, max_rms=self.duplicates.max_rms
+            ),
         )

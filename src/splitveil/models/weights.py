@@ -65,7 +65,7 @@ def _pickled(path: Path) -> str:
     load = _converter(path, "torch.load({0}, weights_only=False)")
     return (
         f"{path} holds a pickled model, and loading it would run the code in it. If you trust "
-        f"where it comes from, convert it with {load} and give the new file with the model's factory"
+        f"where it comes from, convert it with {load} and give the new file beside the factory"
     )
 
 
