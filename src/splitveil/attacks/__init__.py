@@ -3,6 +3,7 @@
 from splitveil.attacks.class_mean import ClassMean
 from splitveil.attacks.mean_image import MeanImage
 from splitveil.attacks.nearest_auxiliary import NearestAuxiliary
+from splitveil.attacks.patch_ridge import PatchRidge
 from splitveil.attacks.ridge import Ridge
 
-__all__ = ["ClassMean", "MeanImage", "NearestAuxiliary", "Ridge"]
+__all__ = ["ClassMean", "MeanImage", "NearestAuxiliary", "PatchRidge", "Ridge"]
