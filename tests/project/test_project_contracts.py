@@ -25,6 +25,7 @@ LAYERS = [
     for layer in CONTRACTS["rooms"]["layers"]
 ]
 ROOMS = [room for layer in LAYERS for room in layer]
+LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 TOP = ROOMS[0]
 SIBLINGS = [(layer[0], other) for layer in LAYERS for other in layer[1:]]
 LIGHT = CONTRACTS["light"]["source_modules"]
@@ -32,8 +33,7 @@ LIGHT = CONTRACTS["light"]["source_modules"]
 
 def lint(root: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"]
-        + ["--no-cache", "--no-logo"],
+        [sys.executable, "-c", LINT, "--no-cache", "--no-logo"],
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(root / "src"), "COLUMNS": "200"},
         capture_output=True,
