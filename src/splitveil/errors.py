@@ -17,6 +17,8 @@ AuditError
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_LISTED = 12
+
 
 class AuditError(Exception):
     """Root of everything splitveil raises on purpose; the message is one line with a remedy."""
@@ -44,7 +46,9 @@ class UnknownName(BadInput):
     def __init__(self, what: str, given: str, known: Iterable[str]) -> None:
         names = sorted(known)
         near = get_close_matches(given, names, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+        rest = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        known_names = ", ".join(names[:_LISTED]) + rest
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {known_names or 'none'}"
         AuditError.__init__(self, f"unknown {what} '{given}': {hint}")
 
 

@@ -12,6 +12,7 @@ from splitveil.data.idx import read_idx
 from splitveil.data.pixels import RawImages, channels_last
 from splitveil.errors import BadData, UnknownName
 from splitveil.naming import one_line, resolve
+from splitveil.rng import Rng
 
 
 def is_idx(path: Path) -> bool:
@@ -77,7 +78,8 @@ def read_npz(path: Path) -> RawImages:
 def call_factory(reference: str) -> RawImages:
     """Images, or (images, labels), from the Python callable `package.module:factory`.
 
-    This runs code of that module: only name code that you trust.
+    This runs code of that module: only name code that you trust. It runs under a fixed torch seed,
+    so that what it draws from torch's global generator is the same every time.
 
     Raises:
         BadData: if it cannot be imported, fails, or returns something else.
@@ -86,7 +88,8 @@ def call_factory(reference: str) -> RawImages:
     if not callable(factory):
         raise BadData(f"data '{reference}' is a {type(factory).__name__}: name a function")
     try:
-        result = factory()
+        with Rng(0, ("data factory", reference)).as_global():
+            result = factory()
     except Exception as failure:
         raise BadData(f"data factory {reference}() failed: {one_line(failure)}") from failure
     pair = result if isinstance(result, tuple) else (result, None)

@@ -85,6 +85,8 @@ def load_data(
             for split, part in raw.items()
         }
         class_names = tuple(classes or CLASS_NAMES)
+        if len(class_names) != len(CLASS_NAMES):
+            raise BadData(f"{name} has {len(CLASS_NAMES)} classes, got {len(class_names)} names")
     else:
         whole = _open(name, classes)
         class_names = _class_names(whole, classes, name)
@@ -94,7 +96,7 @@ def load_data(
         raw = dict.fromkeys(splits, whole)
     if auxiliary is not None:
         other = _open(auxiliary, class_names or None)
-        _class_names(other, class_names or None, auxiliary)
+        class_names = _class_names(other, class_names or None, auxiliary) or class_names
         count = (limits or SplitSizes()).share(len(other), ("auxiliary",), auxiliary)["auxiliary"]
         raw["auxiliary"] = other
         rows["auxiliary"] = _some(other, count, rng.child("auxiliary"))
@@ -140,7 +142,7 @@ def _assemble(
 
 def _open(source: str, classes: Sequence[str] | None) -> RawImages | PictureFolder:
     """A user's source, pictures not yet decoded."""
-    path = Path(source)
+    path = Path(source).expanduser()
     if path.is_dir():
         idx = find_idx(path)
         return read_idx_pair(idx) if idx else find_pictures(path, classes)

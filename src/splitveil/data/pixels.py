@@ -122,6 +122,10 @@ def to_unit(
             f"{where}: {pixels.dtype} pixels have no range of their own (they span "
             f"[{pixels.min()}, {pixels.max()}]): give pixel_range=(black, white)"
         )
+    if pixel_range is None and kind == "u" and len(pixels) > 1 and 0 < pixels.max() <= 1:
+        raise BadData(
+            f"{where}: bytes span [0, 1], not [0, 255]: give pixel_range=(0, 1) if 1 means white"
+        )
     low, high = pixel_range or ((0.0, 255.0) if kind == "u" else (0.0, 1.0))
     smallest, largest = float(pixels.min()), float(pixels.max())
     slack = _SLACK * (high - low)

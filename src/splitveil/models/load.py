@@ -14,8 +14,9 @@ from splitveil.errors import BadModel, UnknownName
 from splitveil.models import reference
 from splitveil.models.extras import from_timm, from_torchvision
 from splitveil.models.pixel_model import PixelModel
-from splitveil.models.weights import fit_weights, model_digest, read_weights, refuse_nan
+from splitveil.models.weights import SUFFIXES, fit_weights, model_digest, read_weights, refuse_nan
 from splitveil.naming import is_reference, one_line, resolve
+from splitveil.rng import Rng
 
 REFERENCES = tuple(reference.__all__)
 _DEFAULT = "vgg"
@@ -91,7 +92,7 @@ def load_model(
     given = name or _DEFAULT
     ours = given in REFERENCES
     bare = _make(given, settings or {}, bundled=weights is None)
-    network = bare.network
+    network = bare.network.cpu()
     if weights is not None:
         fit_weights(network, read_weights(Path(weights)), str(weights))
     refuse_nan(network, str(weights or given))
@@ -131,7 +132,8 @@ def _make(name: str, settings: Mapping[str, Any], *, bundled: bool) -> Bare:
             )
     if is_reference(name):
         return _from_factory(name, settings)
-    if Path(name).suffix in (".pt", ".pth", ".safetensors", ".bin", ".ckpt"):
+    if Path(name).suffix in SUFFIXES:
+        read_weights(Path(name))
         raise BadModel(
             f"{name} is a file of weights, not a model: give package.module:factory as the model "
             f"and weights={name}"
@@ -176,7 +178,9 @@ def _from_factory(name: str, settings: Mapping[str, Any]) -> Bare:
 
 def _call(make: Callable[..., Any], settings: Mapping[str, Any], name: str) -> nn.Module:
     try:
-        network = make(**settings)
+        # a fixed seed, so that a network without weights is the same in every process
+        with Rng(0, ("model factory", name)).as_global():
+            network = make(**settings)
     except Exception as failure:
         raise BadModel(f"model factory {name} failed: {one_line(failure)}") from failure
     if not isinstance(network, nn.Module):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from splitveil.errors import BadModel
 from splitveil.naming import one_line
 
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 _NESTS = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.")
 _NAMED = 3
@@ -38,8 +39,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return strip_prefixes(load_file(path))
         except (OSError, SafetensorError) as error:
             raise BadModel(f"cannot read weights {path} ({one_line(error)}): copy again") from error
-    if path.suffix not in (".pt", ".pth", ".bin", ".ckpt"):
-        raise BadModel(f"weights {path}: expected a .safetensors, .pt or .pth file")
+    if path.suffix not in SUFFIXES:
+        raise BadModel(f"weights {path}: expected a file ending in {', '.join(SUFFIXES)}")
     return strip_prefixes(_unwrap(_load_plain(path), path))
 
 
@@ -74,8 +75,8 @@ def _converter(path: Path, load: str) -> str:
     code = (
         "import torch; from safetensors.torch import save_file; m = "
         f"{load.format(repr(str(path)))}; "
-        "save_file({k: v.clone().contiguous() for k, v in m.state_dict().items()}, "
-        f"{str(new)!r})"
+        "s = m.state_dict() if hasattr(m, 'state_dict') else m.get('state_dict', m); "
+        f"save_file({{k: v.clone().contiguous() for k, v in s.items()}}, {str(new)!r})"
     )
     return f"python -c {shlex.quote(code)}"
 
