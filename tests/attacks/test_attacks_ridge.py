@@ -22,7 +22,7 @@ def fitted_on(z: Tensor, x: Tensor, y: Tensor) -> Linear:
     classes = Classes.of(y)
     rows = classes.rows(y, len(y))
     layout = Layout((Part("z", tuple(z.shape[1:])),))
-    return solve(Evidence(x, rows, classes, tuple(x.shape[1:]), z, layout))
+    return solve(Evidence(x, rows, classes, tuple(x.shape[1:]), z, layout))[0]
 
 
 def _error(problem: Problem, attack: Attack) -> float:
@@ -126,3 +126,21 @@ def test_samples_caps_the_dual_form(image_problem: Problem) -> None:
     assert fitted(
         Observation(image_problem.z_test[:0], whole.layout, image_problem.y_test[:0]), Rng(0)
     ).shape == (0, 2, 8, 8)
+
+
+@pytest.mark.parametrize("features", [6, 40])
+def test_leverage_gives_the_answer_with_one_left_out(features: int) -> None:
+    """Exactly so without labels, where leaving one out moves the shared mean as well."""
+    g = torch.Generator().manual_seed(features)
+    z, x = torch.randn(25, features, generator=g), torch.randn(25, 3, generator=g)
+    nobody = Classes.of(None)
+    layout = Layout((Part("z", (features,)),))
+    fitted, leverage = solve(Evidence(x, nobody.rows(None, 25), nobody, (3,), z, layout))
+    inside = fitted(Observation(z[:, None], layout), Rng(0))
+    quick = x - (x - inside) / (1 - leverage[:, None])
+    a, b = z[1:].double(), x[1:].double()
+    centred = a - a.mean(0)
+    loaded = centred.T @ centred + fitted.penalty * torch.eye(features, dtype=torch.float64)
+    weight = torch.linalg.solve(loaded, centred.T @ (b - b.mean(0)))
+    slow = b.mean(0) + (z[0].double() - a.mean(0)) @ weight
+    torch.testing.assert_close(quick[0].double(), slow, atol=1e-5, rtol=1e-5)

@@ -161,16 +161,13 @@ def _solve(found: Evidence, grid: Grid, sides: list[int], rng: Rng) -> Local:
             total += float(x.double().square().sum())
         return _Moments(gram, cross, total, len(indices) * cells)
 
-    best: tuple[float, float, int, _Moments] | None = None
+    tried = []
     for side in sides:
         needed = _images(grid, side)
         seen = moments(order[kept:][:needed], side)
         held = moments(order[:kept][: max(1, needed // 4)], side)
-        error, ratio = _choose(seen, held)
-        if best is None or error < best[0]:
-            best = (error, ratio, side, seen + held)
-    assert best is not None
-    error, ratio, side, both = best
+        tried.append((*_choose(seen, held), side, seen + held))
+    error, ratio, side, both = min(tried, key=lambda trial: trial[0])
     top = float(both.gram.diagonal().sum())
     loaded = both.gram + max(ratio * top, 1e-12) * torch.eye(len(both.gram), device=pixels.device)
     weight = torch.linalg.solve(loaded, both.cross).float()

@@ -66,29 +66,49 @@ class Ridge(Attack):
 
     def fit(self, knowledge: QueryFree, rng: Rng) -> Reconstructor:
         few = None if knowledge.layout.size <= self.samples else self.samples
-        found = gather(self, knowledge, rng, limit=few)
-        return solve(found)
+        return solve(gather(self, knowledge, rng, limit=few))[0]
 
 
-def solve(found: Evidence) -> Linear:
-    """Ridge on class-centred evidence, in whichever form is the smaller."""
+def solve(found: Evidence) -> tuple[Linear, Tensor]:
+    """Ridge on class-centred evidence, in whichever form is the smaller, and leverages (n,).
+
+    The leverage h_i is the weight of target i in its own reconstruction, class mean included, so
+    that x_i - (x_i - x̂_i) / (1 - h_i) is what would be answered had i been left out.
+    """
     x_mean = found.classes.means(found.x, found.rows)
     z_mean = found.classes.means(found.z, found.rows)
     x = found.x - x_mean[found.rows]
     freedom = float(len(x) - max(1, len(found.classes.seen)))
     dual = len(x) < found.z.shape[1]
-    factors, penalty = (_dual if dual else _primal)(found, x, z_mean, freedom)
-    return Linear(factors, x_mean, z_mean, found.classes, found.layout, found.shape, penalty)
+    solution = (_dual if dual else _primal)(found, x, z_mean, freedom)
+    own = 1 / torch.bincount(found.rows).clamp(min=1).double()[found.rows]
+    fitted = Linear(
+        solution.factors,
+        x_mean,
+        z_mean,
+        found.classes,
+        found.layout,
+        found.shape,
+        solution.penalty,
+    )
+    return fitted, (solution.leverage + own).clamp(max=1).float()
 
 
-def _primal(
-    found: Evidence, x: Tensor, z_mean: Tensor, freedom: float
-) -> tuple[tuple[Tensor, ...], float]:
+@dataclass(frozen=True, eq=False)
+class _Solution:
+    """Weights as a product of factors, their penalty, and each row's leverage (n,)."""
+
+    factors: tuple[Tensor, ...]
+    penalty: float
+    leverage: Tensor
+
+
+def _primal(found: Evidence, x: Tensor, z_mean: Tensor, freedom: float) -> _Solution:
     size = found.z.shape[1]
     gram = torch.zeros(size, size, dtype=torch.float64, device=x.device)
     cross = torch.zeros(size, x.shape[1], dtype=torch.float64, device=x.device)
-    batches = (found.z.split(_CHUNK), found.rows.split(_CHUNK), x.split(_CHUNK))
-    for z, rows, targets in zip(*batches, strict=True):
+    batches = list(zip(found.z.split(_CHUNK), found.rows.split(_CHUNK), strict=True))
+    for (z, rows), targets in zip(batches, x.split(_CHUNK), strict=True):
         centred = (z - z_mean[rows]).double()
         gram.addmm_(centred.T, centred)
         cross.addmm_(centred.T, targets.double())
@@ -99,13 +119,13 @@ def _primal(
     energy = torch.where(seen, turned.square().sum(1) / values.where(seen, 1), 0.0)
     spectrum = Spectrum(values, energy, float(x.double().square().sum()), freedom)
     penalty = spectrum.best_penalty(_PENALTIES)
-    weight = vectors @ (turned / (values + penalty)[:, None])
-    return (weight.float(),), penalty
+    shrunk = 1 / (values + penalty)
+    leverage = [((z - z_mean[rows]).double() @ vectors).square() @ shrunk for z, rows in batches]
+    weight = vectors @ (turned * shrunk[:, None])
+    return _Solution((weight.float(),), penalty, torch.cat(leverage))
 
 
-def _dual(
-    found: Evidence, x: Tensor, z_mean: Tensor, freedom: float
-) -> tuple[tuple[Tensor, ...], float]:
+def _dual(found: Evidence, x: Tensor, z_mean: Tensor, freedom: float) -> _Solution:
     n, size = found.z.shape
     kernel = torch.zeros(n, n, dtype=torch.float64, device=x.device)
     chunks = list(zip(found.z.split(_CHUNK, 1), z_mean.split(_CHUNK, 1), strict=True))
@@ -116,9 +136,12 @@ def _dual(
     values = values.clamp(min=0)
     turned = vectors.T @ x.double()
     energy = turned.square().sum(1)
-    spectrum = Spectrum(values, energy, float(energy.sum()), freedom)
-    penalty = spectrum.best_penalty(_PENALTIES)
-    weights = (vectors @ (turned / (values + penalty)[:, None])).float()
+    penalty = Spectrum(values, energy, float(energy.sum()), freedom).best_penalty(_PENALTIES)
+    shrunk = 1 / (values + penalty)
+    weights = (vectors @ (turned * shrunk[:, None])).float()
+    leverage = vectors.square() @ (values * shrunk)
     if size * x.shape[1] > n * (size + x.shape[1]):
-        return ((found.z - z_mean[found.rows]).T.contiguous(), weights), penalty
-    return (torch.cat([(z - mean[found.rows]).T @ weights for z, mean in chunks]),), penalty
+        whole = (found.z - z_mean[found.rows]).T.contiguous()
+        return _Solution((whole, weights), penalty, leverage)
+    factor = torch.cat([(z - mean[found.rows]).T @ weights for z, mean in chunks])
+    return _Solution((factor,), penalty, leverage)
