@@ -1,6 +1,19 @@
-"""Numbers with intervals, units and kinds: what an attack got, what a cut keeps, what is proved."""
+"""Numbers with intervals, units and kinds: what an attack got, what a cut keeps, what is proved.
 
+| measure | of | kind |
+|---|---|---|
+| `mse`, `psnr`, `psnr_of_mean`, `ssim` | reconstructions and originals | measured |
+| `accuracy`, `agreement` | the network's answers | measured |
+| `leakage`, `tail_leakage` | errors of an attack and of its floor | measured |
+| `radius` | streaming class moments of a cut | proxy |
+| `genie_bound` | images, features and a release with noise | theorem at confidence, lower |
+| `payload_bound`, `capacity_bound` | a release | theorem, upper |
+"""
+
+from splitveil.measures.genie import genie_bound
+from splitveil.measures.information import capacity_bound, payload_bound
 from splitveil.measures.leakage import leakage, tail_leakage
+from splitveil.measures.radius import radius
 from splitveil.measures.reconstruction import (
     mean_of,
     mse,
@@ -16,13 +29,17 @@ from splitveil.measures.utility import accuracy, agreement, share_of
 __all__ = [
     "accuracy",
     "agreement",
+    "capacity_bound",
+    "genie_bound",
     "leakage",
     "mean_of",
     "mse",
     "mse_per_image",
+    "payload_bound",
     "psnr",
     "psnr_of_mean",
     "psnr_per_image",
+    "radius",
     "share_of",
     "ssim",
     "ssim_per_image",
