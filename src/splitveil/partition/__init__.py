@@ -1,1 +1,9 @@
 """Find every place a network can be cut, and cut it there."""
+
+from splitveil.partition.find import find_cuts, split
+from splitveil.partition.graph import trace
+from splitveil.partition.layout import Layout, Part
+from splitveil.partition.traced import Traced
+from splitveil.partition.types import Cut, CutKind, Partition
+
+__all__ = ["Cut", "CutKind", "Layout", "Part", "Partition", "Traced", "find_cuts", "split", "trace"]

@@ -54,6 +54,7 @@ class Partition:
     release: Release
     tail: nn.Module
     trainable: bool = True
+    notes: tuple[str, ...] = ()
 
     def features(self, x: Targets) -> Features:
         """Z before the release."""

@@ -1,0 +1,134 @@
+"""Trace a network with torch.fx; a module that cannot be traced becomes one operation."""
+
+import inspect
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import fx, nn
+
+from splitveil.errors import UnsupportedCut
+
+_ENTRY = "model"
+# Their forward only calls their layers, so cuts between the layers are worth having.
+_TRANSPARENT = (nn.TransformerEncoder, nn.TransformerDecoder)
+
+
+class _Entry(nn.Module):
+    """Calls the model with one argument, so that optional arguments keep their defaults."""
+
+    def __init__(self, model: nn.Module) -> None:
+        nn.Module.__init__(self)
+        self.add_module(_ENTRY, model)
+
+    def forward(self, x: Any) -> Any:
+        return self.get_submodule(_ENTRY)(x)
+
+
+class AutoLeafTracer(fx.Tracer):
+    """Steps into every module, and keeps whole the innermost one whose code it cannot follow.
+
+    Each node's `meta["scope"]` lists the module calls around it, outermost first, as `path` or,
+    from the second call of a shared module on, `path@1`.
+    """
+
+    def __init__(self, leaves: frozenset[str]) -> None:
+        fx.Tracer.__init__(self, autowrap_modules=(math,), param_shapes_constant=True)
+        self.proxy_buffer_attributes = True
+        self.leaves = leaves
+        self.failures: dict[str, str] = {}
+        self._scope: list[str] = []
+        self._calls: Counter[str] = Counter()
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if module_qualified_name.removeprefix(f"{_ENTRY}.") in self.leaves:
+            return True
+        if isinstance(m, _TRANSPARENT):
+            return False
+        return fx.Tracer.is_leaf_module(self, m, module_qualified_name)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        # A fresh cache each time: a cached proxy may belong to an attempt that was taken back.
+        return fx.Tracer.getattr(self, attr, attr_val, {})
+
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        node = fx.Tracer.create_node(self, *args, **kwargs)
+        node.meta["scope"] = tuple(self._scope)
+        return node
+
+    def call_module(
+        self,
+        m: nn.Module,
+        forward: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        path = self.path_of_module(m)
+        with self._entered(path):
+            if self.is_leaf_module(m, path):
+                return self.create_proxy("call_module", path, args, kwargs)
+            for attempt in (forward, *_unchecked(m)):
+                last, calls = next(reversed(self.graph.nodes), None), self._calls.copy()
+                try:
+                    return attempt(*args, **kwargs)
+                # Any failure of foreign code means the same here: this module stays whole.
+                except Exception as error:
+                    self.failures.setdefault(path, f"{type(error).__name__}: {error}")
+                    self._take_back(last)
+                    self._calls = calls
+            return self.create_proxy("call_module", path, args, kwargs)
+
+    @contextmanager
+    def _entered(self, path: str) -> Iterator[None]:
+        if path == _ENTRY:
+            yield
+            return
+        name = path.removeprefix(f"{_ENTRY}.")
+        again = self._calls[name]
+        self._calls[name] += 1
+        self._scope.append(f"{name}@{again}" if again else name)
+        try:
+            yield
+        finally:
+            self._scope.pop()
+
+    def _take_back(self, last: fx.Node | None) -> None:
+        for node in reversed(list(self.graph.nodes)):
+            if node is last:
+                return
+            self.graph.erase_node(node)
+
+
+def _unchecked(module: nn.Module) -> tuple[Callable[..., Any], ...]:
+    """The forward beneath decorators: run-time type checkers refuse fx's stand-ins."""
+    inner = inspect.unwrap(type(module).forward)
+    if inner is type(module).forward:
+        return ()
+    return (lambda *args, **kwargs: inner(module, *args, **kwargs),)
+
+
+def trace_fx(model: nn.Module, leaves: frozenset[str]) -> tuple[nn.Module, fx.Graph]:
+    """The model's graph by torch.fx, with the module its targets refer to.
+
+    `model` is used up: code run on stand-ins may leave them in its attributes, so give a copy.
+
+    Raises:
+        UnsupportedCut: if the outermost module's own code cannot be followed.
+    """
+    tracer = AutoLeafTracer(leaves)
+    graph = tracer.trace(_Entry(model))
+    for node in graph.nodes:
+        if node.op == "call_module" and node.target == _ENTRY:
+            raise UnsupportedCut(_first_line(tracer.failures.get(_ENTRY, "no forward")))
+        if node.op in ("call_module", "get_attr"):
+            name = node.target.removeprefix(f"{_ENTRY}.")
+            if name == node.target and node.op == "get_attr":
+                model.register_buffer(name, getattr(tracer.root, name), persistent=False)
+            node.target = name
+    return model, graph
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0]

@@ -1,0 +1,132 @@
+"""A network as a graph that can be cut anywhere."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+from torch import Tensor, fx
+
+from splitveil.errors import UnknownName
+from splitveil.partition.cuts import CutFinder
+from splitveil.partition.flow import Fact, execute, last_uses
+from splitveil.partition.frontier import Frontier
+from splitveil.partition.split import halves
+from splitveil.partition.types import Cut, Partition
+from splitveil.release.base import Release
+from splitveil.release.identity import Identity
+
+
+@dataclass(frozen=True, eq=False)
+class Traced:
+    """A verified graph of a network; made by `trace`.
+
+    `module` is the graph, in eval; `tracer` is "fx" or "export"; `trainable` says that it equals
+    the model in train too; `notes` are sentences a reader of any result should see.
+    """
+
+    module: fx.GraphModule
+    facts: dict[fx.Node, Fact] = field(repr=False)
+    tracer: str
+    trainable: bool
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def _finder(self) -> CutFinder:
+        return CutFinder(self.module, self.facts)
+
+    def menu(self) -> tuple[Cut, ...]:
+        """The cuts worth looking at, from the pixels towards the output.
+
+        Single-tensor cuts after convolution, linear, activation, pool and block, and one cut inside
+        each residual block, where the branch and the skip cross together.
+        """
+        return self._finder.menu
+
+    def prefixes(self) -> tuple[Cut, ...]:
+        """Every cut whose device half is a prefix of the graph's order."""
+        return self._finder.prefixes
+
+    def frontiers(self, limit: int) -> Iterator[Cut]:
+        """Cuts of all down-sets of the graph, lazily, at most `limit`: they grow exponentially."""
+        return islice(self._finder.all_frontiers(), limit)
+
+    def cut(self, name: str) -> Cut:
+        """The cut of that name or id, on the menu or among the prefixes.
+
+        Raises:
+            UnknownName: with the nearest names that exist.
+        """
+        known = (*self.prefixes(), *self.menu())
+        for cut in reversed(known):
+            if name in (cut.name, cut.id):
+                return cut
+        raise UnknownName("cut", name, {cut.name for cut in self.menu() or known})
+
+    def split(self, cut: Cut, release: Release | None = None) -> Partition:
+        """Both halves at a cut, on copies: training them leaves this object as it is.
+
+        Raises:
+            UnknownName: if the cut belongs to another network.
+        """
+        head, tail, shared = halves(self.module, self._frontier(cut), cut.layout)
+        notes = self.notes
+        if shared:
+            names = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")
+            notes += (f"head and tail share parameters: {names}",)
+        return Partition(
+            cut=cut,
+            head=head,
+            release=Identity() if release is None else release,
+            tail=tail,
+            trainable=self.trainable,
+            notes=notes,
+        )
+
+    def features(self, x: Tensor, cuts: Sequence[Cut]) -> dict[str, Tensor]:
+        """Packed features z (n, f) of every cut by its id, in one pass up to the last of them."""
+        return self._run(x, cuts, whole=False)[1]
+
+    def forward_with_features(
+        self, x: Tensor, cuts: Sequence[Cut]
+    ) -> tuple[Any, dict[str, Tensor]]:
+        """The model's outputs, and packed features of every cut by its id, in one pass."""
+        return self._run(x, cuts, whole=True)
+
+    def _frontier(self, cut: Cut) -> Frontier:
+        finder = self._finder
+        if cut.id not in finder.frontiers:
+            self.prefixes()
+        if cut.id not in finder.frontiers:
+            raise UnknownName("cut", cut.name, {known.name for known in self.menu()})
+        return finder.frontiers[cut.id]
+
+    def _run(self, x: Tensor, cuts: Sequence[Cut], *, whole: bool) -> tuple[Any, dict[str, Tensor]]:
+        graph = self.module.graph
+        order = {node: index for index, node in enumerate(graph.nodes)}
+        due: dict[fx.Node, list[tuple[Cut, Frontier]]] = {}
+        for cut in cuts:
+            frontier = self._frontier(cut)
+            due.setdefault(max(frontier.nodes, key=order.__getitem__), []).append((cut, frontier))
+        reach = {node: order[node] for node in graph.nodes}
+        for pairs in due.values():
+            for _, frontier in pairs:
+                final = max(order[node] for node in frontier.nodes)
+                reach.update({node: max(reach[node], final) for node in frontier.nodes})
+        stop = len(order) if whole else max((order[node] for node in due), default=-1) + 1
+        dying: list[list[fx.Node]] = [[] for _ in order]
+        for node, values in last_uses(graph).items():
+            for value in values:
+                dying[max(order[node], reach[value])].append(value)
+        values_of: dict[fx.Node, Any] = {}
+        found: dict[str, Tensor] = {}
+        result: Any = None
+        for node in islice(graph.nodes, stop):
+            result = x if node.op == "placeholder" else execute(node, values_of, self.module)
+            values_of[node] = result
+            for cut, frontier in due.get(node, ()):
+                found[cut.id] = cut.layout.pack([values_of[n] for n in frontier.nodes])
+            for dead in dying[order[node]]:
+                del values_of[dead]
+        return result, {cut.id: found[cut.id] for cut in cuts}
