@@ -2,11 +2,9 @@
 
 import doctest
 import importlib
-import pkgutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,20 +15,15 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "splitveil"
 
 
-def modules() -> Iterator[str]:
-    yield "splitveil"
-    for found in pkgutil.walk_packages(splitveil.__path__, "splitveil."):
-        if found.name != "splitveil.__main__":
-            yield found.name
+def name_of(path: Path) -> str:
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def source_of(module: str) -> Path:
-    path = ROOT / "src" / Path(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-MODULES = sorted(modules())
-WITH_EXAMPLES = [m for m in MODULES if ">>> " in source_of(m).read_text(encoding="utf-8")]
+PATHS = {name_of(path): path for path in sorted(SOURCE.rglob("*.py")) if path.stem != "__main__"}
+MODULES = sorted(PATHS)
+PACKAGES = [name for name, path in PATHS.items() if path.stem == "__init__"]
+WITH_EXAMPLES = [m for m in MODULES if ">>> " in PATHS[m].read_text(encoding="utf-8")]
 PAGES = [
     page
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -46,7 +39,7 @@ def test_all_is_sorted_and_every_name_in_it_exists(name: str) -> None:
     assert [missing for missing in public if not hasattr(module, missing)] == []
 
 
-@pytest.mark.parametrize("name", [m for m in MODULES if source_of(m).name == "__init__.py"])
+@pytest.mark.parametrize("name", PACKAGES)
 def test_a_package_that_imports_names_lists_them(name: str) -> None:
     module = importlib.import_module(name)
     imported = {
@@ -62,7 +55,7 @@ def test_a_package_that_imports_names_lists_them(name: str) -> None:
 def test_every_lazy_name_is_public_and_every_public_name_is_typed() -> None:
     public = set(splitveil.__all__) - {"__version__"}
     assert public == set(splitveil._HOMES)
-    text = source_of("splitveil").read_text(encoding="utf-8")
+    text = PATHS["splitveil"].read_text(encoding="utf-8")
     assert [name for name in public if f"import {name} as {name}\n" not in text] == []
 
 

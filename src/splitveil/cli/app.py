@@ -1,0 +1,39 @@
+"""The catalogue of commands."""
+
+from typing import Annotated
+
+import typer
+
+from splitveil.cli.audit import audit
+from splitveil.cli.cuts import cuts
+from splitveil.cli.init import init
+from splitveil.cli.report import report
+
+app = typer.Typer(
+    name="splitveil",
+    help="Audit what a network cut in two leaks about its inputs.",
+    epilog="Start with `splitveil audit`: it audits a bundled network on bundled images.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+for command in (audit, cuts, report, init):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from splitveil import __version__
+
+        typer.echo(f"splitveil {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Audit what a network cut in two leaks about its inputs."""

@@ -1,0 +1,118 @@
+"""splitveil cuts: every place a network can be cut, and what each costs."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from splitveil.cli import options
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from splitveil.models import LoadedModel
+    from splitveil.partition import CutCost
+
+
+def cuts(
+    model: options.Model = None,
+    *,
+    all_: Annotated[
+        bool,
+        typer.Option("--all", help="The prefix family: also cuts between the menu's."),
+    ] = False,
+    weights: options.Weights = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    output: options.Output = None,
+    size: options.Size = None,
+    channels: options.Channels = None,
+    json_: options.Json = False,
+    traceback: options.Traceback = False,
+) -> None:
+    """List the places a network can be cut.
+
+    What crosses, and what each side must compute. Bytes are for one image before any entropy coding; times are measured here, on one thread,
+    for one image.
+
+    Example: `splitveil cuts vgg`
+    """
+    import json
+
+    from splitveil.models import load_model
+    from splitveil.partition import measure_costs, trace
+
+    loaded = load_model(
+        model,
+        weights=weights,
+        mean=options.numbers(mean, "--mean") or None,
+        std=options.numbers(std, "--std") or None,
+        output=options.key(output),
+    )
+    example = _example(loaded, channels, size)
+    traced = trace(loaded.network, example)
+    chosen = traced.prefixes() if all_ else traced.menu()
+    costs = measure_costs(traced, chosen, example)
+    if json_:
+        described = {
+            "model": loaded.name,
+            "digest": loaded.digest,
+            "parameters": loaded.parameters,
+            "input": list(example.shape[1:]),
+            "tracer": traced.tracer,
+            "trainable": traced.trainable,
+            "notes": [*loaded.notes, *traced.notes],
+            "cuts": [cost.to_json() for cost in costs],
+        }
+        typer.echo(json.dumps(described, indent=1))
+    else:
+        _print(loaded, costs, [*loaded.notes, *traced.notes])
+
+
+def _example(loaded: "LoadedModel", channels: int | None, size: int | None) -> "Tensor":
+    """Two grey images of the size that the model takes.
+
+    Raises:
+        BadPlan: if neither the model nor the options tell it.
+    """
+    import torch
+
+    from splitveil.errors import BadPlan
+
+    channels, size = channels or loaded.channels, size or loaded.size
+    missing = [name for name, value in (("--channels", channels), ("--size", size)) if not value]
+    if channels is None or size is None:
+        raise BadPlan(
+            f"{loaded.name} does not tell what input it takes: give {' and '.join(missing)}, "
+            "such as --channels 3 --size 224"
+        )
+    if channels < 1 or size < 1:
+        raise BadPlan(f"--channels and --size must be positive, got {channels} and {size}")
+    return torch.full((2, channels, size, size), 0.5)
+
+
+def _print(loaded: "LoadedModel", costs: "list[CutCost]", notes: list[str]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=f"{loaded.name}: {len(costs)} cuts, {loaded.parameters:,} parameters",
+        caption="bytes an image; edge: what the device holds and computes; one thread, one image",
+        pad_edge=False,
+    )
+    table.add_column("cut", overflow="fold", no_wrap=False, style="bold")
+    table.add_column("after")
+    table.add_column("shape")
+    for heading in ("fp32", "fp16", "uint8", "params", "FLOPs", "edge ms", "cloud ms"):
+        table.add_column(heading, justify="right")
+    for cost in costs:
+        table.add_row(*_row(cost.to_json()))
+    console = Console()
+    console.print(table)
+    for note in notes:
+        console.print(f"Note: {note}", style="dim", markup=False, highlight=False)
+
+
+def _row(cost: dict[str, Any]) -> list[str]:
+    return [str(v) for v in cost.values()]
