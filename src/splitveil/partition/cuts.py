@@ -1,6 +1,6 @@
 """Every place where a traced network can be cut, and the menu of those worth looking at."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 
@@ -9,7 +9,7 @@ from torch import fx, nn
 from splitveil.partition.flow import Fact
 from splitveil.partition.frontier import Frontier, Units
 from splitveil.partition.layout import Layout
-from splitveil.partition.naming import Label, label, step
+from splitveil.partition.naming import Label, Outline, label, step
 from splitveil.partition.types import Cut, CutKind
 from splitveil.records import digest
 
@@ -29,16 +29,22 @@ class CutFinder:
     Args:
         module: the traced network.
         facts: what is known of each value that depends on the input.
+        outlines: what is known of each module the network was made of.
     """
 
-    def __init__(self, module: fx.GraphModule, facts: dict[fx.Node, Fact]) -> None:
+    def __init__(
+        self,
+        module: fx.GraphModule,
+        facts: Mapping[fx.Node, Fact],
+        outlines: Mapping[str, Outline],
+    ) -> None:
         self.units = Units(module.graph, facts)
         self.facts = facts
         self.frontiers: dict[str, Frontier] = {}
         self._module = module
         entry = self.units.entry
         nodes = [node for node in module.graph.nodes if node in self.units.unit_of]
-        self.labels = label(module, module.graph, nodes)
+        self.labels = label(module, outlines, nodes)
         self.labels[entry] = Label("input", ("", "input", 0), CutKind.OTHER, view=True)
         self._work = [self._unit_work(unit) for unit in self.units.units]
 
@@ -145,7 +151,7 @@ class CutFinder:
         """For each residual block, the unit after which to cut inside it."""
         chosen: dict[str, tuple[tuple[int, float], int]] = {}
         joints = self._joints()
-        for start, end in zip(joints, joints[1:] + [self._end], strict=True):
+        for start, end in zip(joints, [*joints[1:], self._end], strict=True):
             if not self._is_residual(start, end):
                 continue
             owner = self._owner(start + 1, end) or str(start)

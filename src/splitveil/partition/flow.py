@@ -219,7 +219,8 @@ def _fact(node: fx.Node, results: list[Any], flops: float, *, mutates: bool) -> 
 
 def _stride_order(tensor: Tensor) -> tuple[int, ...]:
     """Axes from the widest stride to the narrowest; empty where that is their own order."""
-    order = sorted(range(tensor.dim()), key=lambda axis: -tensor.stride(axis))
+    strides = tensor.stride()
+    order = sorted(range(tensor.dim()), key=strides.__getitem__, reverse=True)
     return () if order == sorted(order) or tensor.is_contiguous() else tuple(order)
 
 

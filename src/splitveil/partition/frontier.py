@@ -1,4 +1,4 @@
-"""Frontiers of a graph: sets of tensors that separate what is computed before from what comes after.
+"""Frontiers of a graph: sets of tensors that separate what is computed from what is to come.
 
 Steps that depend on the input are grouped into units: a step that gives a tuple belongs with the
 steps that pick its tensors, since only tensors can cross. A set of units closed under "needs" is a

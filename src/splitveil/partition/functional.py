@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's own name
+import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch._ops import OpOverload
 
@@ -53,7 +53,7 @@ def make_modules_functional(model: nn.Module) -> None:
     """Switch off every module's `inplace`."""
     for module in model.modules():
         if getattr(module, "inplace", False) is True:
-            module.inplace = False
+            module.__dict__["inplace"] = False
 
 
 def make_functional(model: nn.Module, graph: fx.Graph) -> None:
@@ -73,8 +73,9 @@ def make_functional(model: nn.Module, graph: fx.Graph) -> None:
 def _rewrite(node: fx.Node) -> bool:
     """Make one node functional; True if it changed its first argument before."""
     if node.op == "call_method":
-        twin = node.target.removesuffix("_")
-        if twin == node.target or node.target.endswith("__") or not hasattr(Tensor, twin):
+        name = str(node.target)
+        twin = name.removesuffix("_")
+        if twin == name or name.endswith("__") or not hasattr(Tensor, twin):
             return False
         node.target = twin
         return twin != "requires_grad"
@@ -84,15 +85,15 @@ def _rewrite(node: fx.Node) -> bool:
         node.target = _OPERATORS[node.target]
         return True
     if isinstance(node.target, OpOverload):
-        return _rewrite_aten(node)
+        return _rewrite_aten(node, node.target)
     return _rewrite_inplace_flag(node) or _rewrite_function(node)
 
 
-def _rewrite_aten(node: fx.Node) -> bool:
-    namespace, _, name = node.target._schema.name.partition("::")
+def _rewrite_aten(node: fx.Node, target: OpOverload) -> bool:
+    namespace, _, name = target._schema.name.partition("::")
     twin = name.removesuffix("_")
     packet = getattr(getattr(torch.ops, namespace), twin, None) if twin != name else None
-    overload = getattr(packet, node.target._overloadname, None)
+    overload = getattr(packet, target._overloadname, None)
     if overload is None or twin == "fill":
         return False
     node.target = overload
@@ -124,7 +125,9 @@ def _rewrite_inplace_flag(node: fx.Node) -> bool:
     return True
 
 
-def _position(function: Callable[..., Any], name: str) -> int | None:
+def _position(function: Callable[..., Any] | str, name: str) -> int | None:
+    if isinstance(function, str):
+        return None
     try:
         names = list(inspect.signature(function).parameters)
     except (TypeError, ValueError):

@@ -3,7 +3,6 @@
 import copy
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -18,6 +17,7 @@ from splitveil.partition.functional import (
     restore_modes,
 )
 from splitveil.partition.fx_tracer import trace_fx
+from splitveil.partition.naming import outline
 from splitveil.partition.traced import Traced
 from splitveil.partition.verify import difference_in_train, same_in_eval
 
@@ -39,7 +39,8 @@ def trace(model: nn.Module, example: Tensor) -> Traced:
         UnsupportedCut: if neither tracer gives a graph that equals the model; says why.
     """
     _check(model, example)
-    reasons = []
+    reasons: list[str] = []
+    last: Exception | None = None
     for name, tracing in (("fx", _by_fx), ("export", _by_export)):
         try:
             return _attempt(name, tracing, model, example)
@@ -47,10 +48,11 @@ def trace(model: nn.Module, example: Tensor) -> Traced:
         except Exception as error:
             text = str(error) if isinstance(error, AuditError) else _brief(error)
             reasons.append(f"{name}: {text}")
+            last = error
     raise UnsupportedCut(
         f"this model cannot be cut ({'; '.join(reasons)}): make its forward free of branches on "
         "data, or give the layers before such code as the model"
-    )
+    ) from last
 
 
 def _check(model: nn.Module, example: Tensor) -> None:
@@ -88,21 +90,18 @@ def _attempt(name: str, tracing: _Tracing, model: nn.Module, example: Tensor) ->
         raise UnsupportedCut("the traced graph's outputs differ from the model's")
     difference = difference_in_train(model, module, images)
     notes = [f"inference only: {difference}"] if difference else []
-    mixing = [node for node in module.graph.nodes if _mixes(facts, graph, node)]
+    mixing = [node for node in graph.nodes if node in facts and facts[node].mixes]
     if mixing:
         notes.append(f"images of one batch influence each other at {mixing[0].name}")
-    facts = dict(zip(module.graph.nodes, (facts.get(node) for node in graph.nodes), strict=True))
+    pairs = zip(module.graph.nodes, graph.nodes, strict=True)
     return Traced(
         module=module,
-        facts={node: fact for node, fact in facts.items() if fact is not None},
+        facts={mine: facts[node] for mine, node in pairs if node in facts},
+        outlines=outline(root),
         tracer=name,
         trainable=not difference,
         notes=tuple(notes),
     )
-
-
-def _mixes(facts: Any, graph: fx.Graph, node: fx.Node) -> bool:
-    return any(facts[n].mixes for n in graph.nodes if n in facts and n.name == node.name)
 
 
 def _copy(model: nn.Module) -> nn.Module:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import fx, nn
@@ -11,13 +11,59 @@ from splitveil.partition.functional import operation
 from splitveil.partition.types import CutKind
 
 _ACTIVATIONS = frozenset(
-    "relu relu6 leakyrelu prelu rrelu elu selu celu gelu silu mish sigmoid tanh softplus softsign "
-    "hardtanh hardswish hardsigmoid hardshrink softshrink logsigmoid threshold glu".split()
+    (
+        "relu",
+        "relu6",
+        "leakyrelu",
+        "prelu",
+        "rrelu",
+        "elu",
+        "selu",
+        "celu",
+        "gelu",
+        "silu",
+        "mish",
+        "sigmoid",
+        "tanh",
+        "softplus",
+        "softsign",
+        "hardtanh",
+        "hardswish",
+        "hardsigmoid",
+        "hardshrink",
+        "softshrink",
+        "logsigmoid",
+        "threshold",
+        "glu",
+    )
 )
 _LINEAR = frozenset(("linear", "bilinear", "lazylinear"))
 _VIEWS = frozenset(
-    "view reshape flatten unflatten squeeze unsqueeze transpose permute contiguous t swapaxes "
-    "movedim moveaxis getitem select slice to float chunk split unbind viewas reshapeas".split()
+    (
+        "view",
+        "reshape",
+        "flatten",
+        "unflatten",
+        "squeeze",
+        "unsqueeze",
+        "transpose",
+        "permute",
+        "contiguous",
+        "t",
+        "swapaxes",
+        "movedim",
+        "moveaxis",
+        "getitem",
+        "select",
+        "slice",
+        "to",
+        "float",
+        "chunk",
+        "split",
+        "unbind",
+        "viewas",
+        "reshapeas",
+    )
 )
 
 
@@ -35,6 +81,33 @@ class Label:
     view: bool
 
 
+@dataclass(frozen=True)
+class Outline:
+    """What names need to know of a module: its class, and whether it is a block or a single step.
+
+    A block is a module, not a mere sequence, that holds two or more modules with parameters.
+    """
+
+    kind: str
+    block: bool
+    single: bool
+
+
+def outline(model: nn.Module) -> dict[str, Outline]:
+    """Outlines of a model's modules by path, the model itself left out."""
+    return {path: _outline(module) for path, module in model.named_modules() if path}
+
+
+def _outline(module: nn.Module) -> Outline:
+    plain = type(module) in (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+    holders = (any(True for _ in part.parameters(recurse=False)) for part in module.modules())
+    return Outline(
+        kind=type(module).__name__,
+        block=not plain and sum(holders) > 1,
+        single=type(module).__module__.startswith("torch.nn") or not any(module.children()),
+    )
+
+
 def step(node: fx.Node, root: nn.Module) -> str:
     """What a node does, spelt the same for modules, functions, methods and ATen."""
     if node.op == "call_module":
@@ -47,11 +120,19 @@ def _plain(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def label(root: nn.Module, graph: fx.Graph, nodes: Iterable[fx.Node]) -> dict[fx.Node, Label]:
-    """Labels of the given nodes, which must be in graph order."""
+def label(
+    root: nn.Module, outlines: Mapping[str, Outline], nodes: Iterable[fx.Node]
+) -> dict[fx.Node, Label]:
+    """Labels of the given nodes, which must be in graph order.
+
+    Args:
+        root: holds the modules that nodes call.
+        outlines: of the modules named in the nodes' scopes.
+        nodes: those to name.
+    """
     nodes = list(nodes)
     prefix = _wrapper(root)
-    returned = _returns(graph, nodes)
+    returned = _returns(nodes)
     labels: dict[fx.Node, Label] = {}
     steps: Counter[tuple[str, str]] = Counter()
     used: Counter[str] = Counter()
@@ -61,10 +142,10 @@ def label(root: nn.Module, graph: fx.Graph, nodes: Iterable[fx.Node]) -> dict[fx
         own = [call for call in scope if returned.get(call) is node]
         steps[inner, what] += 1
         again = steps[inner, what]
-        block = next((call for call in reversed(own) if _is_block(root, call)), None)
+        block = next((call for call in reversed(own) if outlines[_path(call)].block), None)
         if block is not None:
             shown = block
-        elif own and own[-1] == inner and _is_leaf(root, inner):
+        elif own and own[-1] == inner and outlines[_path(inner)].single:
             shown = inner
         else:
             shown = _join(inner, operation(node) if node.op != "call_module" else what)
@@ -73,7 +154,7 @@ def label(root: nn.Module, graph: fx.Graph, nodes: Iterable[fx.Node]) -> dict[fx
         used[name] += 1
         name += f"#{used[name]}" if used[name] > 1 else ""
         if own:
-            kind = type(root.get_submodule(_path(own[0]))).__name__
+            kind = outlines[_path(own[0])].kind
             identity = (_show(own[0], prefix), kind, 0)
         else:
             identity = (_show(inner, prefix), what, again)
@@ -105,7 +186,7 @@ def _join(inner: str, name: str) -> str:
     return ".".join(filter(None, (path, name))) + (f"@{again}" if again else "")
 
 
-def _returns(graph: fx.Graph, nodes: Iterable[fx.Node]) -> dict[str, fx.Node]:
+def _returns(nodes: Iterable[fx.Node]) -> dict[str, fx.Node]:
     """For each module call that hands exactly one tensor on, that tensor."""
     handed: dict[str, set[fx.Node]] = {}
     for node in nodes:
@@ -113,19 +194,6 @@ def _returns(graph: fx.Graph, nodes: Iterable[fx.Node]) -> dict[str, fx.Node]:
             if any(call not in user.meta.get("scope", ()) for user in node.users):
                 handed.setdefault(call, set()).add(node)
     return {call: next(iter(found)) for call, found in handed.items() if len(found) == 1}
-
-
-def _is_leaf(root: nn.Module, call: str) -> bool:
-    module = root.get_submodule(_path(call))
-    return type(module).__module__.startswith("torch.nn") or not any(module.children())
-
-
-def _is_block(root: nn.Module, call: str) -> bool:
-    """A module, not a mere sequence, that holds two or more modules with parameters."""
-    module = root.get_submodule(_path(call))
-    if type(module) in (nn.Sequential, nn.ModuleList, nn.ModuleDict):
-        return False
-    return sum(any(True for _ in part.parameters(recurse=False)) for part in module.modules()) > 1
 
 
 def _kind(what: str) -> CutKind:

@@ -54,7 +54,7 @@ def halves(
     return head.train(module.training), tail.train(module.training), shared
 
 
-def _needed(wanted: tuple[fx.Node, ...], stop: tuple[fx.Node, ...]) -> set[fx.Node]:
+def needed(wanted: tuple[fx.Node, ...], stop: tuple[fx.Node, ...]) -> set[fx.Node]:
     """Everything `wanted` is computed from, without what is only behind `stop`."""
     found: set[fx.Node] = set()
     waiting = list(wanted)
@@ -68,11 +68,11 @@ def _needed(wanted: tuple[fx.Node, ...], stop: tuple[fx.Node, ...]) -> set[fx.No
 
 
 def _head_graph(graph: fx.Graph, crossing: tuple[fx.Node, ...]) -> fx.Graph:
-    needed = _needed(crossing, ())
+    reached = needed(crossing, ())
     copies: dict[fx.Node, fx.Node] = {}
     head = fx.Graph()
     for node in graph.nodes:
-        if node in needed or node.op == "placeholder":
+        if node in reached or node.op == "placeholder":
             copies[node] = head.node_copy(node, copies.__getitem__)
     head.output(tuple(copies[node] for node in crossing))
     return head
@@ -82,12 +82,12 @@ def _tail_graph(graph: fx.Graph, crossing: tuple[fx.Node, ...]) -> fx.Graph:
     """Crossing tensors become inputs; batch size and device are read from z instead of x."""
     output = next(iter(graph.find_nodes(op="output")))
     source = origins(graph)
-    needed = _needed((output,), crossing)
+    reached = needed((output,), crossing)
     tail = fx.Graph()
     z = tail.placeholder("z")
     copies = {node: tail.placeholder(f"part_{index}") for index, node in enumerate(crossing)}
     for node in graph.nodes:
-        if node not in needed or node in copies or node.op == "placeholder":
+        if node not in reached or node in copies or node.op == "placeholder":
             continue
         if node.op == "output":
             tail.output(fx.map_arg(node.args[0], copies.__getitem__))

@@ -12,7 +12,8 @@ from splitveil.errors import UnknownName
 from splitveil.partition.cuts import CutFinder
 from splitveil.partition.flow import Fact, execute, last_uses
 from splitveil.partition.frontier import Frontier
-from splitveil.partition.split import halves
+from splitveil.partition.naming import Outline
+from splitveil.partition.split import halves, needed
 from splitveil.partition.types import Cut, Partition
 from splitveil.release.base import Release
 from splitveil.release.identity import Identity
@@ -28,13 +29,14 @@ class Traced:
 
     module: fx.GraphModule
     facts: dict[fx.Node, Fact] = field(repr=False)
+    outlines: dict[str, Outline] = field(repr=False)
     tracer: str
     trainable: bool
     notes: tuple[str, ...] = ()
 
     @cached_property
     def _finder(self) -> CutFinder:
-        return CutFinder(self.module, self.facts)
+        return CutFinder(self.module, self.facts, self.outlines)
 
     def menu(self) -> tuple[Cut, ...]:
         """The cuts worth looking at, from the pixels towards the output.
@@ -93,6 +95,14 @@ class Traced:
     ) -> tuple[Any, dict[str, Tensor]]:
         """The model's outputs, and packed features of every cut by its id, in one pass."""
         return self._run(x, cuts, whole=True)
+
+    def steps(self, cut: Cut) -> tuple[list[fx.Node], list[fx.Node]]:
+        """The graph's steps on the device and in the cloud; recomputed ones stand in both."""
+        graph = self.module.graph
+        nodes = self._frontier(cut).nodes
+        output = next(iter(graph.find_nodes(op="output")))
+        edge, cloud = needed(nodes, ()), needed((output,), nodes) - set(nodes)
+        return [n for n in graph.nodes if n in edge], [n for n in graph.nodes if n in cloud]
 
     def _frontier(self, cut: Cut) -> Frontier:
         finder = self._finder

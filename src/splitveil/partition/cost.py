@@ -1,0 +1,161 @@
+"""What a cut costs: bytes on the wire, parameters and operations on the device, measured time."""
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import binom
+from torch import Tensor, fx, nn
+
+from splitveil.errors import BadPlan
+from splitveil.partition.flow import execute, last_uses
+from splitveil.partition.traced import Traced
+from splitveil.partition.types import Cut
+from splitveil.quantities import Kind, Quantity
+
+_LEAST_REPEATS = 6  # fewer, and no pair of order statistics covers the median at 95 %
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutCost:
+    """Costs of one cut, for one image.
+
+    `bytes_*` count the packed features alone, before any coding. Operations are what torch's own
+    counter counts (convolutions, matrix products, attention), one multiply-add as two. Times are
+    medians over repeated passes of one image on this machine, in seconds; they rank cuts, and say
+    nothing of another device.
+    """
+
+    cut: Cut
+    bytes_fp32: int
+    bytes_fp16: int
+    bytes_uint8: int
+    edge_parameters: int
+    total_parameters: int
+    edge_flops: int
+    total_flops: int
+    edge_seconds: Quantity
+    cloud_seconds: Quantity
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; the cut with its id, name, kind, depth and layout."""
+        data = asdict(self)
+        data["edge_seconds"] = self.edge_seconds.to_json()
+        data["cloud_seconds"] = self.cloud_seconds.to_json()
+        return data
+
+
+def measure_costs(
+    traced: Traced,
+    cuts: Sequence[Cut],
+    example: Tensor,
+    *,
+    repeats: int = 15,
+    seconds: float = 2.0,
+) -> list[CutCost]:
+    """Costs of many cuts from the same few passes: every step is timed once a pass.
+
+    Args:
+        traced: the network.
+        cuts: of that network.
+        example: images; the first one is timed.
+        repeats: passes at most, 6 or more.
+        seconds: no further pass starts after this time, once there are 6.
+
+    Raises:
+        BadPlan: if `repeats` is below 6.
+        UnknownName: if a cut belongs to another network.
+    """
+    if repeats < _LEAST_REPEATS:
+        raise BadPlan(f"repeats must be {_LEAST_REPEATS} or more for an interval, got {repeats}")
+    times = _step_times(traced, example[:1], repeats, seconds)
+    flops = {node: fact.flops for node, fact in traced.facts.items()}
+    total = sum(flops.values())
+    parameters = _parameters(traced.module, traced.module.graph.nodes)
+    found = []
+    for cut in cuts:
+        edge, cloud = traced.steps(cut)
+        found.append(
+            CutCost(
+                cut=cut,
+                bytes_fp32=4 * cut.layout.size,
+                bytes_fp16=2 * cut.layout.size,
+                bytes_uint8=cut.layout.size,
+                edge_parameters=_parameters(traced.module, edge),
+                total_parameters=parameters,
+                edge_flops=round(sum(flops.get(node, 0.0) for node in edge)),
+                total_flops=round(total),
+                edge_seconds=_median(_sum(times, edge)),
+                cloud_seconds=_median(_sum(times, cloud)),
+            )
+        )
+    return found
+
+
+@torch.no_grad()
+def _step_times(
+    traced: Traced, image: Tensor, repeats: int, seconds: float
+) -> dict[fx.Node, list[float]]:
+    graph, module = traced.module.graph, traced.module
+    dying = last_uses(graph)
+    times: dict[fx.Node, list[float]] = {node: [] for node in graph.nodes}
+    began = time.perf_counter()
+    for index in range(-1, repeats):
+        if index >= _LEAST_REPEATS and time.perf_counter() - began > seconds:
+            break
+        values: dict[fx.Node, Any] = {}
+        for node in graph.nodes:
+            start = time.perf_counter()
+            values[node] = image if node.op == "placeholder" else execute(node, values, module)
+            _finish(image.device)
+            if index >= 0:  # the first pass only warms caches
+                times[node].append(time.perf_counter() - start)
+            for dead in dying[node]:
+                del values[dead]
+    return times
+
+
+def _finish(device: torch.device) -> None:
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def _sum(times: dict[fx.Node, list[float]], nodes: Iterable[fx.Node]) -> list[float]:
+    return np.sum([times[node] for node in nodes], axis=0, dtype=float).tolist()
+
+
+def _median(samples: Sequence[float]) -> Quantity:
+    """Sample median with the interval of order statistics that covers the true one at 95 %."""
+    ordered = sorted(samples)
+    n = len(ordered)
+    rank = max(int(binom.ppf(0.025, n, 0.5)), 1)
+    level = float(1 - 2 * binom.cdf(rank - 1, n, 0.5))
+    return Quantity(
+        value=float(np.median(ordered)),
+        low=ordered[rank - 1],
+        high=ordered[n - rank],
+        unit="s",
+        kind=Kind.MEASURED,
+        n=n,
+        level=math.floor(level * 1e4) / 1e4,
+        assumptions=("one image at a time on this machine",),
+    )
+
+
+def _parameters(module: nn.Module, nodes: Iterable[fx.Node]) -> int:
+    """Distinct parameter values that steps read."""
+    unique: dict[int, int] = {}
+    for node in nodes:
+        if node.op == "call_module":
+            read = list(module.get_submodule(str(node.target)).parameters())
+        elif node.op == "get_attr":
+            value = execute(node, {}, module)
+            read = [value] if isinstance(value, nn.Parameter) else []
+        else:
+            continue
+        unique.update({id(parameter): parameter.numel() for parameter in read})
+    return sum(unique.values())
