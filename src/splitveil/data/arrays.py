@@ -58,7 +58,7 @@ def read_npz(path: Path) -> RawImages:
         UnknownName: if it has no array `x`.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             if "x" not in stored.files:
                 raise UnknownName(f"array in {path} (images must be called x)", "x", stored.files)
             pixels = stored["x"]

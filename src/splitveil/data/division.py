@@ -39,9 +39,9 @@ class SplitSizes:
         wanted = {name: int(getattr(self, name)) for name in names}
         scale = min(1.0, available / sum(wanted.values()))
         counts = {name: max(MINIMUM[name], int(count * scale)) for name, count in wanted.items()}
-        excess = sum(counts.values()) - available
+        left = min(available, sum(wanted.values())) - sum(counts.values())
         largest = max(counts, key=lambda name: counts[name])
-        counts[largest] -= max(0, excess)
+        counts[largest] += left
         if counts[largest] < MINIMUM[largest]:
             least = sum(MINIMUM[name] for name in names)
             raise BadData(

@@ -1,17 +1,20 @@
 """From stored pixels to float32 images in [0, 1]: every conversion explicit and written down."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from splitveil.errors import BadData, BadPlan
+from splitveil.errors import BadData, BadPlan, UnknownName
 from splitveil.shapes import Images
 
 Fit: TypeAlias = Literal["bilinear", "pad"]
+Converted: TypeAlias = Float[Tensor, "n channels height width"]
 _LUMA = (0.299, 0.587, 0.114)
 _SLACK = 1e-6
 
@@ -48,6 +51,7 @@ class PixelPlan:
 
     Raises:
         BadPlan: if a setting makes no sense.
+        UnknownName: if there is no such fit.
     """
 
     size: int | None = None
@@ -60,6 +64,8 @@ class PixelPlan:
             raise BadPlan(f"size must be a positive number of pixels, got {self.size}")
         if self.channels not in (None, 1, 3):
             raise BadPlan(f"channels must be 1 (grey) or 3 (RGB), got {self.channels}")
+        if self.fit not in get_args(Fit):
+            raise UnknownName("fit", self.fit, get_args(Fit))
         if self.pixel_range is not None and not self.pixel_range[0] < self.pixel_range[1]:
             raise BadPlan(f"pixel range must be (black, white), rising, got {self.pixel_range}")
 
@@ -145,7 +151,7 @@ def to_unit(
     return x.clamp_(0, 1), note
 
 
-def to_channels(x: Images, channels: int | None) -> tuple[Images, str]:
+def to_channels(x: Images, channels: int | None) -> tuple[Converted, str]:
     """Grey or RGB as asked: luma of ITU-R BT.601, or the grey value three times."""
     given = x.shape[1]
     if channels is None or channels == given:
@@ -156,7 +162,7 @@ def to_channels(x: Images, channels: int | None) -> tuple[Images, str]:
     return x.expand(-1, 3, -1, -1).contiguous(), "Grey was repeated to three channels."
 
 
-def to_size(x: Images, size: int | None, fit: Fit, where: str) -> tuple[Images, str]:
+def to_size(x: Images, size: int | None, fit: Fit, where: str) -> tuple[Converted, str]:
     """Square images of `size` pixels a side.
 
     Raises:

@@ -3,13 +3,18 @@
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TypeAlias
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from splitveil.data.duplicates import DuplicateReport
 from splitveil.errors import BadData
-from splitveil.shapes import Images, Labels
+from splitveil.shapes import Images
+
+# their length is checked against the images in every use, not only under a type checker
+WholeNumbers: TypeAlias = Int64[Tensor, "*length"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +29,8 @@ class LabelledImages:
     """
 
     x: Images
-    y: Labels | None = None
-    ids: Labels = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    y: WholeNumbers | None = None
+    ids: WholeNumbers = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     def __post_init__(self) -> None:
         if len(self.ids) == 0 and len(self.x):

@@ -1,6 +1,7 @@
 """Reading weights without running code, and fitting them to a network."""
 
 import hashlib
+import json
 import pickle
 import shlex
 import zipfile
@@ -71,12 +72,12 @@ def _pickled(path: Path) -> str:
 
 
 def _converter(path: Path, load: str) -> str:
-    new = path.with_suffix(".safetensors")
+    new = json.dumps(str(path.with_suffix(".safetensors")))
     code = (
-        "import torch; from safetensors.torch import save_file; m = "
-        f"{load.format(repr(str(path)))}; "
-        "s = m.state_dict() if hasattr(m, 'state_dict') else m.get('state_dict', m); "
-        f"save_file({{k: v.clone().contiguous() for k, v in s.items()}}, {str(new)!r})"
+        "import torch; from safetensors.torch import save_file; "
+        f"m = {load.format(json.dumps(str(path)))}; "
+        's = m.state_dict() if hasattr(m, "state_dict") else m.get("state_dict", m); '
+        f"save_file({{k: v.clone().contiguous() for k, v in s.items()}}, {new})"
     )
     return f"python -c {shlex.quote(code)}"
 
