@@ -1,6 +1,6 @@
 """splitveil cuts: every place a network can be cut, and what each costs."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,8 +31,8 @@ def cuts(
 ) -> None:
     """List the places a network can be cut.
 
-    What crosses, and what each side must compute. Bytes are for one image before any entropy coding; times are measured here, on one thread,
-    for one image.
+    What crosses, and what each side must compute. Bytes are for one image before any entropy
+    coding; times are measured here, on one thread, for one image.
 
     Example: `splitveil cuts vgg`
     """
@@ -98,21 +98,45 @@ def _print(loaded: "LoadedModel", costs: "list[CutCost]", notes: list[str]) -> N
     table = Table(
         box=box.SIMPLE_HEAD,
         title=f"{loaded.name}: {len(costs)} cuts, {loaded.parameters:,} parameters",
-        caption="bytes an image; edge: what the device holds and computes; one thread, one image",
+        caption="an image on the wire; what the device holds and computes; ms on one thread here",
         pad_edge=False,
     )
-    table.add_column("cut", overflow="fold", no_wrap=False, style="bold")
+    table.add_column("cut", overflow="fold", style="bold")
     table.add_column("after")
     table.add_column("shape")
     for heading in ("fp32", "fp16", "uint8", "params", "FLOPs", "edge ms", "cloud ms"):
         table.add_column(heading, justify="right")
     for cost in costs:
-        table.add_row(*_row(cost.to_json()))
+        table.add_row(*_row(cost))
     console = Console()
     console.print(table)
     for note in notes:
         console.print(f"Note: {note}", style="dim", markup=False, highlight=False)
 
 
-def _row(cost: dict[str, Any]) -> list[str]:
-    return [str(v) for v in cost.values()]
+def _row(cost: "CutCost") -> list[str]:
+    parts = [
+        "x".join(map(str, part.shape)) + (f" x{part.multiplicity}" * (part.multiplicity > 1))
+        for part in cost.cut.layout.parts
+    ]
+    sent = (cost.bytes_fp32, cost.bytes_fp16, cost.bytes_uint8)
+    return [
+        cost.cut.name,
+        cost.cut.kind.value,
+        " + ".join(parts),
+        *(f"{_short(value)}B" for value in sent),
+        _short(cost.edge_parameters),
+        _short(cost.edge_flops),
+        f"{1000 * cost.edge_seconds.value:.2f}",
+        f"{1000 * cost.cloud_seconds.value:.2f}",
+    ]
+
+
+def _short(count: int) -> str:
+    """A count in three digits and a prefix: 65.5k."""
+    value, prefix = float(count), ""
+    for larger in ("k", "M", "G", "T"):
+        if value < 1000:
+            break
+        value, prefix = value / 1000, larger
+    return f"{value:.0f}" if not prefix else f"{value:.3g}{prefix}"
