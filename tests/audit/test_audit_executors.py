@@ -70,11 +70,11 @@ def test_closing_the_iterator_ends_the_workers() -> None:
 
     trials = [trial(0), trial(1, method="wait()"), trial(2, method="wait()")]
     began = time.monotonic()
-    running = iter(Processes(2).run(MakeToy(Toy()), Line(trials)))
+    running = Processes(2).run(MakeToy(Toy()), Line(trials))
     first = next(running)
     assert first.trial.seed == 0
     pids = [child.pid for child in multiprocessing.active_children() if child.pid]
     assert len(pids) == 2
-    running.close()  # type: ignore[attr-defined]
+    running.close()
     assert not any(alive(pid) for pid in pids)
     assert time.monotonic() - began < 30

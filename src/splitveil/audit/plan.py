@@ -1,10 +1,14 @@
 """What an audit is asked to do, as plain settings that TOML can hold; no torch."""
 
 import os
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
+from splitveil.audit.settings import from_mapping, from_toml, to_mapping
 from splitveil.errors import BadPlan
+from splitveil.records import digest
 
 Tier = Literal["3m", "30m", "full"]
 
@@ -31,11 +35,13 @@ class ModelSettings:
 class DataSettings:
     """Which images; no source means the bundled demonstration.
 
+    `auxiliary` is a second source for the attacker's images, by default a part of the first;
     `size` and `channels` convert the images to what the model takes, by default the model's own;
     `limit` caps the images read.
     """
 
     source: str | None = None
+    auxiliary: str | None = None
     size: int | None = None
     channels: int | None = None
     limit: int | None = None
@@ -156,6 +162,23 @@ def default_jobs() -> int:
         return os.cpu_count() or 1
 
 
+def default_folder(plan: AuditPlan) -> Path:
+    """A folder named by what is audited: the same settings find their records again.
+
+    Cuts, attacks, releases and the budget are left out of the name, so that a larger budget adds
+    to the run of a smaller one.
+    """
+    names = (plan.model.name or "vgg", plan.data.source or "demo")
+    stems = (Path(name).stem if "/" in name else name for name in names)
+    stem = "-".join(re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-") for text in stems)
+    shared = AuditPlan(model=plan.model, data=plan.data, threat=plan.threat, seed=plan.seed)
+    plain = AuditPlan(
+        model=ModelSettings(name=plan.model.name), data=DataSettings(source=plan.data.source)
+    )
+    tail = "" if shared == plain else f"-{digest(to_mapping(shared))[:6]}"
+    return Path("splitveil-audit") / f"{stem}{tail}"
+
+
 def load_plan(source: Any) -> AuditPlan:
     """A plan from the path of a TOML file or from a mapping of its tables.
 
@@ -163,10 +186,6 @@ def load_plan(source: Any) -> AuditPlan:
         BadPlan: if a value is wrong.
         UnknownName: if a key does not exist.
     """
-    from pathlib import Path
-
-    from splitveil.audit.settings import from_mapping, from_toml
-
     if isinstance(source, (str, Path)):
         return from_toml(AuditPlan, Path(source))
     return from_mapping(AuditPlan, source)

@@ -1,6 +1,6 @@
 """What an executor is given and what it gives back."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -41,7 +41,7 @@ class Queue(Protocol):
 class Executor(Protocol):
     """Runs trials until the queue is empty."""
 
-    def run(self, make: Make, queue: Queue) -> Iterator[Done]:
+    def run(self, make: Make, queue: Queue) -> Generator[Done, None, None]:
         """Yield what came of each trial as it ends; closing the iterator stops all work.
 
         Raises:

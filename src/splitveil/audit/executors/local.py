@@ -7,7 +7,7 @@ Here the parent knows what each worker runs: a lost worker costs one trial and i
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
@@ -88,7 +88,7 @@ class Processes:
     jobs: int
     deaths: int = field(default=8, kw_only=True)
 
-    def run(self, make: Make, queue: Queue) -> Iterator[Done]:
+    def run(self, make: Make, queue: Queue) -> Generator[Done, None, None]:
         workers: list[_Worker] = []
         waiting = [trial for _ in range(self.jobs) if (trial := queue.next(None))]
         try:

@@ -1,6 +1,6 @@
 """Trials one after another in this process."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from splitveil.audit.executors.base import Done, Make, Queue
@@ -11,7 +11,7 @@ from splitveil.records import Trial
 class InProcess:
     """Nothing is started and nothing is pickled: for small audits, debugging and live objects."""
 
-    def run(self, make: Make, queue: Queue) -> Iterator[Done]:
+    def run(self, make: Make, queue: Queue) -> Generator[Done, None, None]:
         last: Trial | None = queue.next(None)
         if last is None:
             return

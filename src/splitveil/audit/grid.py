@@ -1,0 +1,214 @@
+"""Which trials an audit consists of, cut by cut, and what it leaves out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from splitveil.attacks import ClassMean, MeanImage, NearestAuxiliary
+from splitveil.attacks.grid import Grid as Maps
+from splitveil.audit.estimates import (
+    WORKER_BYTES,
+    Sizes,
+    expected_bytes,
+    expected_seconds,
+    machine_bytes,
+)
+from splitveil.audit.plan import AuditPlan, Budget
+from splitveil.audit.recipes import read_attack, read_release
+from splitveil.audit.schedule import Job, Left, makespan
+from splitveil.errors import BadInput
+from splitveil.partition.types import Cut
+from splitveil.records import Task, Trial
+from splitveil.release import Identity
+
+EVERY_CUT = "*"
+PLAIN = repr(Identity())
+ACCURACY = "accuracy()"
+MOMENTS = "moments()"
+BOUND = "genie_bound()"
+NOISE = "gaussian(sigma=1.0)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """The jobs of an audit in no particular order, and the cells that are left out with why."""
+
+    jobs: tuple[Job, ...]
+    left: tuple[Left, ...]
+
+    def seconds(self, workers: int) -> float:
+        """Expected wall time of all jobs on `workers` processes."""
+        return makespan(self.jobs, workers)
+
+    def memory(self, workers: int) -> int:
+        """Expected peak memory in bytes of this process and `workers` others."""
+        largest = sorted((job.bytes for job in self.jobs), reverse=True)[: max(1, workers)]
+        return WORKER_BYTES * (1 + workers) + sum(largest)
+
+
+def spaced(cuts: Sequence[Cut], count: int) -> tuple[Cut, ...]:
+    """At most `count` of `cuts`, spaced evenly in depth, the first and the last among them."""
+    if count >= len(cuts):
+        return tuple(cuts)
+    if count < 1:
+        return ()
+    ordered = sorted(range(len(cuts)), key=lambda place: (cuts[place].depth, place))
+    low, high = cuts[ordered[0]].depth, cuts[ordered[-1]].depth
+    chosen: list[int] = [ordered[0]]
+    if count > 1:
+        chosen.append(ordered[-1])
+    for step in range(1, count - 1):
+        wanted = low + (high - low) * step / (count - 1)
+        free = [place for place in ordered if place not in chosen]
+        chosen.append(min(free, key=lambda place: (abs(cuts[place].depth - wanted), place)))
+    return tuple(cuts[place] for place in sorted(chosen))
+
+
+@dataclass(frozen=True)
+class _Cell:
+    task: Task
+    cut: Cut | None
+    method: str
+    release: str = PLAIN
+    seed: int = 0
+    rank: int = 1
+
+
+def build_grid(plan: AuditPlan, scope: str, cuts: Sequence[Cut], sizes: Sizes) -> Grid:
+    """The cells that a plan asks for at `cuts`, less those that cannot be run.
+
+    Raises:
+        UnknownName: if the plan names an attack or a release that does not exist.
+        BadPlan: if it gives one of them settings that make no sense.
+    """
+    cells, left = _cells(plan, cuts)
+    workers = max(1, plan.workers)
+    most = int(0.8 * machine_bytes()) // workers - WORKER_BYTES
+    jobs = []
+    for cell in dict.fromkeys(cells):
+        job = _job(cell, scope, sizes)
+        reason = _unfit(cell, job, most) or _alien(cell, sizes.shape)
+        if reason:
+            left.append(Left(trial=job.trial, reason=reason))
+        else:
+            jobs.append(job)
+    named = [
+        Left(trial=replace(one.trial, scope=scope), reason=one.reason)
+        if not one.trial.scope
+        else one
+        for one in left
+    ]
+    return Grid(jobs=tuple(jobs), left=tuple(named))
+
+
+def _cells(plan: AuditPlan, cuts: Sequence[Cut]) -> tuple[list[_Cell], list[Left]]:
+    seed, limits = plan.seed, plan.limits
+    cells = [
+        _Cell(Task.MOMENTS, None, MOMENTS, seed=seed, rank=0),
+        _Cell(Task.ATTACK, None, repr(MeanImage()), seed=seed, rank=0),
+        _Cell(Task.ATTACK, None, repr(ClassMean()), seed=seed, rank=0),
+    ]
+    left: list[Left] = []
+    if plan.attacks:
+        own = [read_attack(text)[0] for text in plan.attacks]
+        seeds = range(seed, seed + limits.seeds)
+        cells += [_Cell(Task.ATTACK, cut, m, seed=s) for cut in cuts for m in own for s in seeds]
+        strong = own
+        noisy = spaced(cuts, limits.noise_cuts)
+    else:
+        some, left = _budgeted(cuts, limits, seed)
+        cells += some
+        strong = list(_dear(limits))
+        noisy = _noise_cuts(cuts, limits)
+    for text in plan.releases or (NOISE,):
+        release = repr(read_release(text))
+        if release != PLAIN:
+            cells += _arm(release, noisy, strong, seed)
+    return cells, left
+
+
+def _dear(limits: Budget) -> tuple[str, str]:
+    decoder, _ = read_attack(f"Decoder(epochs={limits.epochs})")
+    ridge, _ = read_attack("Ridge()")
+    return ridge, decoder
+
+
+def _budgeted(cuts: Sequence[Cut], limits: Budget, seed: int) -> tuple[list[_Cell], list[Left]]:
+    """The budget's choice: cheap attacks everywhere, dear ones at depth-spaced cuts."""
+    ridge, decoder = _dear(limits)
+    patch, _ = read_attack("PatchRidge()")
+    ridge_cuts = spaced(cuts, limits.ridge_cuts)
+    decoder_cuts = spaced(ridge_cuts, limits.decoder_cuts)
+    cells: list[_Cell] = []
+    left: list[Left] = []
+    for cut in cuts:
+        cells.append(_Cell(Task.ATTACK, cut, repr(NearestAuxiliary()), seed=seed))
+        cells.append(_Cell(Task.ATTACK, cut, patch, seed=seed))
+        for method, chosen, seeds in (
+            (ridge, ridge_cuts, 1),
+            (decoder, decoder_cuts, limits.seeds),
+        ):
+            if cut in chosen:
+                cells += [
+                    _Cell(Task.ATTACK, cut, method, seed=s) for s in range(seed, seed + seeds)
+                ]
+            else:
+                trial = Trial(
+                    scope="", task=Task.ATTACK, cut=cut.id, release=PLAIN, method=method, seed=seed
+                )
+                reason = f"budget: {method} at {len(chosen)} of {len(cuts)} cuts, spaced by depth"
+                left.append(Left(trial=trial, reason=reason))
+    return cells, left
+
+
+def _noise_cuts(cuts: Sequence[Cut], limits: Budget) -> tuple[Cut, ...]:
+    """Cuts of the noise arm among those of the decoder, the very first left out."""
+    where = spaced(spaced(cuts, limits.ridge_cuts), limits.decoder_cuts)
+    return spaced(where[1:] or where, limits.noise_cuts)
+
+
+def _arm(release: str, cuts: Sequence[Cut], methods: Sequence[str], seed: int) -> list[_Cell]:
+    """One release at some cuts: what it costs in accuracy, what is proved, what attacks get."""
+    cells = []
+    for cut in cuts:
+        cells.append(_Cell(Task.UTILITY, cut, ACCURACY, release, seed))
+        cells.append(_Cell(Task.BOUND, cut, BOUND, release, seed))
+        cells += [_Cell(Task.ATTACK, cut, method, release, seed) for method in methods]
+    return cells
+
+
+def _job(cell: _Cell, scope: str, sizes: Sizes) -> Job:
+    trial = Trial(
+        scope=scope,
+        task=cell.task,
+        cut=EVERY_CUT if cell.cut is None else cell.cut.id,
+        release=cell.release,
+        method=cell.method,
+        seed=cell.seed,
+    )
+    return Job(
+        trial=trial,
+        seconds=expected_seconds(cell.task, cell.method, cell.cut, sizes),
+        bytes=expected_bytes(cell.cut, sizes),
+        rank=cell.rank,
+    )
+
+
+def _unfit(cell: _Cell, job: Job, most: int) -> str:
+    """Why a cell cannot be run at all, or nothing."""
+    if job.bytes > most:
+        return (
+            f"memory: about {job.bytes / 1e9:.1f} GB needed, {max(0, most) / 1e9:.1f} GB a worker; "
+            "use fewer jobs or fewer auxiliary images"
+        )
+    return ""
+
+
+def _alien(cell: _Cell, shape: tuple[int, ...]) -> str:
+    """Why a map-wise attack cannot work at a cut, or nothing."""
+    if cell.cut is None or not cell.method.startswith("PatchRidge("):
+        return ""
+    try:
+        Maps.of(cell.cut.layout, shape)
+    except BadInput:
+        return "does not apply: what crosses is no map over the image"
+    return ""

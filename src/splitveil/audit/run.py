@@ -1,0 +1,434 @@
+"""Runs a plan: prepares, hands trials to an executor, records what comes back, concludes."""
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from splitveil.audit.estimates import Sizes, measure_rate
+from splitveil.audit.events import Begun, Ended, Finished, OnEvent, Stage, Utility, Warned, ignore
+from splitveil.audit.executors import Done, Executor, InProcess, Make, Processes, Work
+from splitveil.audit.grid import ACCURACY, EVERY_CUT, PLAIN, Grid, build_grid
+from splitveil.audit.plan import AuditPlan, default_folder
+from splitveil.audit.recipes import read_attack, read_release
+from splitveil.audit.schedule import Left, Schedule
+from splitveil.audit.settings import to_toml
+from splitveil.audit.store import Run, Store, open_run, scope_of
+from splitveil.audit.subject import (
+    Subject,
+    SubjectFromPlan,
+    load_model_and_data,
+    make_subject,
+    share_images,
+)
+from splitveil.audit.verdict import summarise
+from splitveil.audit.workbench import (
+    SHOWN,
+    MakeWorkbench,
+    Workbench,
+    one_thread,
+    pixels,
+    this_environment,
+)
+from splitveil.data import Splits
+from splitveil.errors import AuditError, BadPlan
+from splitveil.models import LoadedModel, check_accuracy, load_utility
+from splitveil.partition import Cut, CutCost, measure_costs
+from splitveil.records import Environment, Outcome, Status, Task, Trial
+
+_IMAGES = ".images.safetensors"
+_INTERRUPTED = "interrupted before its turn; run the same command to add it"
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """All that is known before the first attack."""
+
+    plan: AuditPlan
+    splits: Splits
+    subject: Subject
+    cuts: tuple[Cut, ...]
+    costs: tuple[CutCost, ...]
+    environment: Environment
+    scope: str
+    sizes: Sizes
+
+    @property
+    def bench(self) -> Workbench:
+        """A workbench in this process."""
+        return Workbench(
+            subject=self.subject,
+            threat=self.plan.threat,
+            utility_name=self.plan.model.utility,
+            environment=self.environment,
+            wanted=self.plan.cuts,
+        )
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """Gives a workbench that exists already."""
+
+    bench: Workbench
+
+    def __call__(self) -> Work:
+        return self.bench.do
+
+
+def prepare(
+    plan: AuditPlan,
+    *,
+    on_event: OnEvent = ignore,
+    loaded: tuple[LoadedModel, Splits] | None = None,
+) -> Prepared:
+    """Load and trace, find the cuts and what each costs.
+
+    Raises:
+        BadInput: one line with what is wrong with the model, the data or the plan.
+        UnsupportedCut: if the model cannot be cut.
+    """
+    for text in plan.attacks:
+        read_attack(text)
+    for text in plan.releases:
+        read_release(text)
+    load_utility(plan.model.utility)
+    on_event(Stage("Loading model and data"))
+    model, splits = loaded or load_model_and_data(plan)
+    on_event(Stage("Finding cuts"))
+    subject = make_subject(model, splits, plan.device)
+    cuts = subject.chosen(plan.cuts)
+    if not cuts:
+        raise BadPlan(f"model {model.name} has no place to cut: give a deeper one")
+    on_event(Stage("Measuring what each cut costs"))
+    costs = tuple(measure_costs(subject.traced, cuts, splits.test.x[:1]))
+    return Prepared(
+        plan=plan,
+        splits=splits,
+        subject=subject,
+        cuts=cuts,
+        costs=costs,
+        environment=this_environment(plan.device),
+        scope=scope_of(
+            model=model.digest,
+            data=splits.digest,
+            threat=asdict(plan.threat),
+            utility=plan.model.utility,
+        ),
+        sizes=_sizes(splits, costs),
+    )
+
+
+def _sizes(splits: Splits, costs: Sequence[CutCost]) -> Sizes:
+    return Sizes(
+        auxiliary=len(splits.auxiliary),
+        validation=len(splits.validation),
+        test=len(splits.test),
+        shape=tuple(splits.test.x.shape[1:]),
+        flops=float(max(cost.total_flops for cost in costs)),
+        rate=measure_rate(),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """What a run would do: its trials, the cells left out, expected time and memory."""
+
+    prepared: Prepared
+    grid: Grid
+    seconds: float
+    bytes: int
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Every trial, the scoring of the uncut model first."""
+        return (_accuracy_trial(self.prepared), *(job.trial for job in self.grid.jobs))
+
+    @property
+    def left(self) -> tuple[Left, ...]:
+        """What would not be attacked, and why."""
+        return self.grid.left
+
+    def counts(self) -> dict[str, int]:
+        """Trials by task and method."""
+        found: dict[str, int] = {}
+        for trial in self.trials:
+            name = trial.method.partition("(")[0]
+            found[name] = found.get(name, 0) + 1
+        return found
+
+
+def preview(plan: AuditPlan, *, on_event: OnEvent = ignore) -> Preview:
+    """What `run_audit` would do, without attacking anything.
+
+    Raises:
+        AuditError: as `run_audit`, for a model, data or plan that cannot be used.
+    """
+    with one_thread():
+        prepared = prepare(plan, on_event=on_event)
+        grid = build_grid(plan, prepared.scope, prepared.cuts, prepared.sizes)
+    return Preview(
+        prepared=prepared,
+        grid=grid,
+        seconds=grid.seconds(plan.workers),
+        bytes=grid.memory(plan.workers),
+    )
+
+
+def run_audit(
+    plan: AuditPlan,
+    out: str | Path | None = None,
+    *,
+    on_event: OnEvent = ignore,
+    loaded: tuple[LoadedModel, Splits] | None = None,
+    executor: Executor | None = None,
+) -> Run:
+    """Attack every cut of a model that the budget reaches and store what came of it.
+
+    A run that was stopped in whatever way is taken up where it was: finished trials are kept, the
+    others give the numbers they would have given. Attacks are chosen on validation images and
+    scored on test images. An interruption (Ctrl-C) writes the summary of what there is, sends
+    `Finished` and then goes on as KeyboardInterrupt.
+
+    Args:
+        plan: what to do; its seed fixes every number.
+        out: the run's folder; None names one after the model and the data.
+        on_event: is told how it goes.
+        loaded: a model and data that are at hand already, in place of those the plan names.
+        executor: where trials run; None takes `plan.jobs` worker processes, or this process where
+            jobs is 0 or the model was given as an object.
+
+    Raises:
+        BadInput: one line with what is wrong with the model, the data or the plan.
+        StorageFailed: if something cannot be written; what was written stays.
+        WorkerLost: if worker processes cannot be kept alive.
+    """
+    folder = default_folder(plan) if out is None else Path(out)
+    with Store(folder) as store, one_thread():
+        return _Audit(plan, store, on_event, loaded, executor).run()
+
+
+@dataclass(eq=False)
+class _Audit:
+    plan: AuditPlan
+    store: Store
+    on_event: OnEvent
+    loaded: tuple[LoadedModel, Splits] | None
+    executor: Executor | None
+
+    def run(self) -> Run:
+        prepared = prepare(self.plan, on_event=self.on_event, loaded=self.loaded)
+        self.store.claim(prepared.scope)
+        for message in self.store.mend():
+            self.on_event(Warned(message))
+        grid = build_grid(self.plan, prepared.scope, prepared.cuts, prepared.sizes)
+        kept = {o.trial.id for o in self.store.outcomes() if o.status is Status.DONE}
+        manifest = self._describe(prepared)
+        self._score_uncut(prepared, kept)
+        jobs = [job for job in grid.jobs if job.trial.id not in kept]
+        schedule = Schedule(jobs, seconds=self.plan.limits.seconds)
+        self._announce(schedule, len(grid.jobs) - len(jobs), prepared)
+        complete = False
+        try:
+            self._trials(prepared, schedule, len(jobs))
+            complete = True
+        except (KeyboardInterrupt, AuditError):
+            schedule.abandon(_INTERRUPTED)
+            raise
+        finally:
+            left = [*grid.left, *schedule.left]
+            self._conclude(manifest, left, complete=complete)
+        return open_run(self.store.path)
+
+    def _describe(self, prepared: Prepared) -> dict[str, Any]:
+        """Write the manifest, the settings and the shown originals; a resumed run keeps its own."""
+        manifest = describe(prepared)
+        if (self.store.path / "manifest.json").exists():
+            manifest["started"] = self.store.manifest["started"]
+        self.store.write_json("manifest.json", manifest)
+        self.store.write_text("splitveil.toml", to_toml(self.plan))
+        test = prepared.splits.test
+        originals = {"images": pixels(test.x[:SHOWN])}
+        if test.y is not None:
+            originals["labels"] = test.y[:SHOWN].numpy()
+        self.store.write_artefact("originals", originals)
+        return manifest
+
+    def _score_uncut(self, prepared: Prepared, kept: set[str]) -> None:
+        """Score the model before anything else; one that does no better than chance stops here."""
+        trial = _accuracy_trial(prepared)
+        if trial.id not in kept:
+            test = prepared.subject.test
+            if test.y is not None and self.plan.model.utility is None:
+                names = prepared.splits.class_names
+                network = prepared.subject.model.network
+                check_accuracy(network, test.x, test.y, class_names=names)
+            self._record(prepared.bench.do(trial))
+        for outcome in self.store.outcomes():
+            if outcome.trial.id == trial.id and outcome.quantities:
+                quantity = next(iter(outcome.quantities.values()))
+                self.on_event(Utility(quantity, quantity.n))
+
+    def _announce(self, schedule: Schedule, kept: int, prepared: Prepared) -> None:
+        workers = max(1, self.plan.workers)
+        self.on_event(
+            Begun(
+                todo=len(schedule.jobs),
+                kept=kept,
+                cuts=len(prepared.cuts),
+                jobs=self.plan.workers,
+                seconds=schedule.remaining(workers),
+            )
+        )
+
+    def _trials(self, prepared: Prepared, schedule: Schedule, count: int) -> None:
+        names = {cut.id: cut.name for cut in prepared.cuts}
+        workers = max(1, self.plan.workers)
+        executor, make = self._executor(prepared)
+        ended = 0
+        try:
+            with closing(executor.run(make, schedule)) as running:
+                for done in running:
+                    outcome = self._record(done, prepared.environment)
+                    schedule.finish(done.trial, outcome.seconds)
+                    ended += 1
+                    self.on_event(
+                        Ended(
+                            outcome,
+                            names.get(done.trial.cut, "all cuts"),
+                            ended,
+                            count - len(schedule.left),
+                            schedule.remaining(workers),
+                        )
+                    )
+        finally:
+            (self.store.path / _IMAGES).unlink(missing_ok=True)
+
+    def _executor(self, prepared: Prepared) -> tuple[Executor, Make]:
+        given = self.loaded is not None
+        if given or (self.executor is None and self.plan.workers == 0):
+            return self.executor or InProcess(), _Ready(prepared.bench)
+        if isinstance(self.executor, InProcess):
+            return self.executor, _Ready(prepared.bench)
+        images = self.store.path / _IMAGES
+        share_images(prepared.splits, images)
+        source = SubjectFromPlan(
+            self.plan,
+            str(images.resolve()),
+            prepared.splits.class_names,
+            prepared.subject.model.digest,
+        )
+        return self.executor or Processes(self.plan.workers), MakeWorkbench(source)
+
+    def _record(self, done: Done, environment: Environment | None = None) -> Outcome:
+        """Artefact first, then the line: a line never names a file that is not there."""
+        outcome = done.outcome
+        if outcome is None:
+            assert environment is not None  # noqa: S101 - only executors lose trials
+            outcome = Outcome(
+                trial=done.trial,
+                status=Status.FAILED,
+                environment=environment,
+                seconds=0.0,
+                reason=done.reason,
+            )
+        if outcome.artefact:
+            self.store.write_artefact(outcome.artefact, done.arrays)
+        self.store.append(outcome)
+        return outcome
+
+    def _conclude(
+        self, manifest: Mapping[str, Any], left: Sequence[Left], *, complete: bool
+    ) -> None:
+        outcomes = self.store.outcomes()
+        summary = summarise(outcomes, left, manifest, complete=complete)
+        self.store.write_json("summary.json", summary)
+        failed = len(summary["failures"])
+        if not complete:
+            message = (
+                f"stopped; run the same command to go on, everything in {self.store.path} stays"
+            )
+        elif failed:
+            message = f"{failed} trials failed; run the same command to try them again"
+        else:
+            message = f"records in {self.store.path}"
+        self.on_event(Finished(self.store.path, complete, summary["verdict"], message))
+
+
+def _accuracy_trial(prepared: Prepared) -> Trial:
+    return Trial(
+        scope=prepared.scope,
+        task=Task.UTILITY,
+        cut=EVERY_CUT,
+        release=PLAIN,
+        method=ACCURACY,
+        seed=prepared.plan.seed,
+    )
+
+
+def describe(prepared: Prepared) -> dict[str, Any]:
+    """The manifest: everything a reader needs to know what was audited."""
+    plan, splits, model = prepared.plan, prepared.splits, prepared.subject.model
+    threat = plan.threat
+    labelled = splits.test.y is not None
+    return {
+        "splitveil": prepared.environment.splitveil,
+        "scope": prepared.scope,
+        "demo": plan.is_demo and splits.name.startswith("Fashion-MNIST, bundled"),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": {
+            "name": model.name,
+            "digest": model.digest,
+            "parameters": model.parameters,
+            "classes": model.classes or len(splits.class_names),
+            "channels": splits.channels,
+            "size": list(splits.size),
+            "mean": list(model.mean),
+            "std": list(model.std),
+            "reference": model.reference,
+            "tracer": prepared.subject.traced.tracer,
+            "trainable": prepared.subject.traced.trainable,
+            "notes": [*model.notes, *prepared.subject.traced.notes],
+        },
+        "data": {
+            "name": splits.name,
+            "licence": splits.licence,
+            "digest": splits.digest,
+            "auxiliary": len(splits.auxiliary),
+            "validation": len(splits.validation),
+            "test": len(splits.test),
+            "class_names": list(splits.class_names),
+            "conversions": list(splits.conversions),
+            "duplicates": splits.duplicates.to_json(),
+        },
+        "threat": {
+            "knowledge": "white-box",
+            "auxiliary": f"{len(splits.auxiliary):,} images of the attacker's own",
+            "knows_label": threat.knows_label and labelled,
+            "knows_defence": threat.knows_defence,
+            "queries": threat.queries,
+            "server": "honest but curious",
+            "goal": "rebuild the private image",
+            "sends": 1,
+        },
+        "plan": {
+            "budget": plan.budget,
+            "seconds": plan.limits.seconds if plan.budget != "full" else None,
+            "seed": plan.seed,
+            "jobs": plan.workers,
+            "releases": list(plan.releases),
+            "attacks": list(plan.attacks),
+            "cuts": list(plan.cuts),
+            "device": plan.device,
+        },
+        "cuts": [cost.to_json() for cost in prepared.costs],
+        "environment": {
+            **asdict(prepared.environment),
+            "cores": os.cpu_count(),
+            "torch_build": str(torch.version.git_version)[:12],
+        },
+    }

@@ -1,0 +1,280 @@
+"""What the records say, in words a person can act on and no stronger than they bear; no torch."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scipy import stats
+
+from splitveil.audit.schedule import Left
+from splitveil.quantities import Direction, Quantity
+from splitveil.records import Outcome, Status, Task
+
+TRIVIAL = ("MeanImage", "ClassMean")
+"""Answers that do not look at what was sent: floors, not counted as attacks."""
+
+PLAIN = "Identity()"
+
+NOT_TESTED = (
+    "a malicious server that trains or changes the model so that it leaks more",
+    "the same image sent more than once, which averages noise away",
+    "an attacker who optimises over inputs, or who holds a stronger image prior",
+    "auxiliary images from another distribution than the private ones",
+    "attributes and identities read from what is sent without rebuilding the image",
+    "the model's outputs, timing, traffic and what is stored on the device or in the cloud",
+    "training images, which model inversion and membership attacks are after",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """The best attack at a cut under a release, chosen on validation images, scored on test ones.
+
+    `attacks` counts the recipes tried there, floors left out; `bound` is the largest lower bound
+    on any attacker's error there; `utility` is what the network is still good for.
+    """
+
+    cut: str
+    release: str
+    best: Outcome
+    attacks: int
+    bound: Quantity | None
+    utility: Quantity | None
+
+    @property
+    def leakage(self) -> Quantity:
+        """The share of what distinguishes an image from others of its class."""
+        return self.best.quantities["leakage"]
+
+    @property
+    def word(self) -> str:
+        """RECOVERED, NOT RECOVERED or BOUNDED: what may be claimed, never that a cut is safe."""
+        if self.bound is not None and self.bound.is_bound and self.bound.value > 0:
+            return "BOUNDED"
+        if self.leakage.low > 0:
+            return "RECOVERED"
+        return f"NOT RECOVERED BY {self.attacks} ATTACKS AT THIS EFFORT"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, as the summary stores it."""
+        found = self.best.quantities
+        return {
+            "cut": self.cut,
+            "release": self.release,
+            "quantity": self.leakage.to_json(),
+            "attack": self.best.trial.method,
+            "attacks": self.attacks,
+            "word": self.word,
+            **{name: found[name].to_json() for name in ("mse", "psnr", "ssim") if name in found},
+            "tail": found["tail_leakage"].to_json() if "tail_leakage" in found else None,
+            "bound": None if self.bound is None else self.bound.to_json(),
+            "utility": None if self.utility is None else self.utility.to_json(),
+        }
+
+
+def _method(outcome: Outcome) -> str:
+    return outcome.trial.method.partition("(")[0]
+
+
+def _done(outcomes: Iterable[Outcome], task: Task) -> list[Outcome]:
+    return [o for o in outcomes if o.trial.task is task and o.status is Status.DONE]
+
+
+def findings(outcomes: Sequence[Outcome], order: Mapping[str, int]) -> list[Finding]:
+    """One finding for each attacked cut and release, plain ones first, in the order of `order`.
+
+    The choice uses validation errors only: floors compete too, since an attacker who does worse
+    than the class mean would answer the class mean.
+    """
+    attacks = _done(outcomes, Task.ATTACK)
+    floors = [o for o in attacks if o.trial.cut == "*"]
+    cells: dict[tuple[str, str], list[Outcome]] = {}
+    for outcome in attacks:
+        if outcome.trial.cut in order:
+            cells.setdefault((outcome.trial.release, outcome.trial.cut), []).append(outcome)
+    found = []
+    for release, cut in sorted(cells, key=lambda c: (c[0] != PLAIN, c[0], order[c[1]])):
+        tried = cells[release, cut]
+        found.append(
+            Finding(
+                cut=cut,
+                release=release,
+                best=min([*tried, *floors], key=_validation),
+                attacks=len({o.trial.method for o in tried if _method(o) not in TRIVIAL}),
+                bound=_bound(outcomes, cut, release),
+                utility=_utility(outcomes, cut, release),
+            )
+        )
+    return found
+
+
+def _validation(outcome: Outcome) -> tuple[float, str, int]:
+    return (
+        outcome.quantities["validation_mse"].value,
+        outcome.trial.method,
+        outcome.trial.seed,
+    )
+
+
+def _bound(outcomes: Iterable[Outcome], cut: str, release: str) -> Quantity | None:
+    bounds = [
+        o.quantities["mse_bound"]
+        for o in _done(outcomes, Task.BOUND)
+        if (o.trial.cut, o.trial.release) == (cut, release)
+    ]
+    lower = [q for q in bounds if q.is_bound and q.direction is Direction.LOWER]
+    return max(lower, key=lambda q: q.value, default=None)
+
+
+def _utility(outcomes: Iterable[Outcome], cut: str, release: str) -> Quantity | None:
+    for outcome in _done(outcomes, Task.UTILITY):
+        if (outcome.trial.cut, outcome.trial.release) == (cut, release):
+            return next(iter(outcome.quantities.values()))
+    return None
+
+
+def alarms(outcomes: Sequence[Outcome], names: Mapping[str, str]) -> list[str]:
+    """Attacks whose error lies below a bound: one of the two is wrong.
+
+    An alarm needs the whole joint interval below the bound: the attack's interval is widened to
+    the level 1 - 0.05 / m for m comparisons (Bonferroni), with the normal law's quantiles.
+    """
+    pairs = [
+        (outcome, bound)
+        for outcome in _done(outcomes, Task.ATTACK)
+        if (bound := _bound(outcomes, outcome.trial.cut, outcome.trial.release)) is not None
+        and bound.value > 0
+    ]
+    if not pairs:
+        return []
+    widen = float(stats.norm.ppf(1 - 0.05 / len(pairs)) / stats.norm.ppf(0.975))
+    found = []
+    for outcome, bound in pairs:
+        error = outcome.quantities["mse"]
+        high = error.value + max(1.0, widen) * (error.high - error.value)
+        if high < bound.low:
+            found.append(
+                f"{outcome.trial.method} at {names[outcome.trial.cut]} with "
+                f"{outcome.trial.release} reached mse {error}, below the bound "
+                f"{bound.value:.4g}: trust neither and report a bug"
+            )
+    return found
+
+
+def attacker(manifest: Mapping[str, Any]) -> str:
+    """Who attacks, in words."""
+    threat, data = manifest["threat"], manifest["data"]
+    parts = ["the whole model", f"{data['auxiliary']:,} images of its own"]
+    if threat["knows_label"]:
+        parts.append("the label")
+    if not threat["knows_defence"]:
+        parts.append("no knowledge of the release")
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _sentence(finding: Finding, name: str, who: str) -> str:
+    return (
+        f"At cut {name} an attacker with {who} recovered L = {finding.leakage} of what "
+        f"distinguishes an image from others of its class; best of {finding.attacks} attacks, "
+        f"not a limit."
+    )
+
+
+def _bounded(finding: Finding, name: str) -> str:
+    bound, utility = finding.bound, finding.utility
+    assert bound is not None  # noqa: S101 - asked for bounded findings only
+    good = "" if utility is None else f" (the model still scores {utility})"
+    return (
+        f"BOUNDED: with {finding.release} at {name}{good}, no attacker gets below mse "
+        f"{bound.value:.3g} at confidence {bound.level:.2g}; the best of {finding.attacks} attacks "
+        f"came to {finding.best.quantities['mse']}, L = {finding.leakage}."
+    )
+
+
+def headline(found: Sequence[Finding]) -> int | None:
+    """The least leaking plain cut among those that met the most attacks, or None.
+
+    A cut that met fewer attacks looks better than it is, so it cannot be the headline.
+    """
+    plain = [index for index, one in enumerate(found) if one.release == PLAIN]
+    if not plain:
+        return None
+    most = max(found[index].attacks for index in plain)
+    full = [index for index in plain if found[index].attacks == most]
+    return min(full, key=lambda index: found[index].leakage.value)
+
+
+def sentences(
+    found: Sequence[Finding], names: Mapping[str, str], manifest: Mapping[str, Any]
+) -> str:
+    """The verdict: the least leaking cut, the most leaking one, and what is bounded."""
+    place = headline(found)
+    if place is None:
+        return "No attack has ended yet: nothing can be said."
+    who = attacker(manifest)
+    least = found[place]
+    text = [f"{least.word}. {_sentence(least, names[least.cut], who)}"]
+    plain = [one for one in found if one.release == PLAIN]
+    worst = max(plain, key=lambda one: one.leakage.value)
+    if worst.cut != least.cut:
+        text.append(
+            f"Of {len(plain)} cuts this one leaked least among those that met every attack; the "
+            f"most leaking one was {names[worst.cut]}, L = {worst.leakage}."
+        )
+    bounded = [one for one in found if one.word == "BOUNDED"]
+    if bounded:
+        best = max(bounded, key=lambda one: one.bound.value if one.bound else 0.0)
+        text.append(_bounded(best, names[best.cut]))
+    return " ".join(text)
+
+
+def summarise(
+    outcomes: Sequence[Outcome],
+    left: Sequence[Left],
+    manifest: Mapping[str, Any],
+    *,
+    complete: bool,
+) -> dict[str, Any]:
+    """The summary of a run as plain data, however much of the run there is."""
+    cuts = [entry.get("cut", entry) for entry in manifest["cuts"]]
+    order = {cut["id"]: index for index, cut in enumerate(cuts)}
+    names = {cut["id"]: cut["name"] for cut in cuts}
+    found = findings(outcomes, order)
+    raised = alarms(outcomes, names)
+    verdict = sentences(found, names, manifest)
+    if raised:
+        verdict = f"ALARM: {raised[0]}. {verdict}"
+    return {
+        "complete": complete,
+        "verdict": verdict,
+        "leakage": [one.to_json() for one in found],
+        "headline": headline(found),
+        "alarms": raised,
+        "not_attacked": [
+            {
+                "cut": one.trial.cut,
+                "release": one.trial.release,
+                "method": one.trial.method,
+                "reason": one.reason,
+            }
+            for one in left
+        ],
+        "failures": [
+            {
+                "cut": o.trial.cut,
+                "release": o.trial.release,
+                "method": o.trial.method,
+                "task": str(o.trial.task),
+                "reason": o.reason,
+            }
+            for o in outcomes
+            if o.status is Status.FAILED
+        ],
+        "not_tested": list(NOT_TESTED),
+        "utility": {
+            name: quantity.to_json()
+            for o in _done(outcomes, Task.UTILITY)
+            if o.trial.cut == "*"
+            for name, quantity in o.quantities.items()
+        },
+    }

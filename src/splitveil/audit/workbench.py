@@ -1,0 +1,396 @@
+"""Does one trial: the same function wherever trials run."""
+
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from splitveil import measures
+from splitveil.attacks import ClassMean
+from splitveil.attacks.base import Reconstructor
+from splitveil.audit.executors import Done, Work
+from splitveil.audit.plan import ThreatSettings
+from splitveil.audit.recipes import read_attack, read_release
+from splitveil.audit.subject import Subject, SubjectFromPlan
+from splitveil.data import LabelledImages
+from splitveil.errors import AuditError, BadPlan
+from splitveil.estimators.moments import ClassMoments, groups_within
+from splitveil.models import Utility, load_utility, predict
+from splitveil.naming import one_line
+from splitveil.partition import Cut, Partition
+from splitveil.quantities import Quantity
+from splitveil.records import Environment, Outcome, Status, Task, Trial
+from splitveil.release import Identity
+from splitveil.rng import Rng
+from splitveil.threat import Auxiliary, Observation, WhiteBox, white_box
+
+_CHUNK = 250
+_CALIBRATION = 2000
+SHOWN = 16
+"""Test images whose reconstructions are kept as pictures."""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread, as workers do: sums would round otherwise and change the numbers."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def this_environment(device: str) -> Environment:
+    """Where trials run, as records tell it."""
+    return Environment(
+        splitveil=version("splitveil"),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        platform=platform.platform(),
+        processor=_processor(),
+        threads=1,
+        device=device,
+    )
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def pixels(x: Tensor) -> np.ndarray:
+    """Images in [0, 1] as bytes, shape (n, c, h, w)."""
+    array: np.ndarray = x.clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy()
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class _Split:
+    """What an attack made of one split: errors image by image, and the first reconstructions."""
+
+    mse: Tensor
+    ssim: Tensor | None
+    shown: Tensor
+
+
+@dataclass(eq=False)
+class Workbench:
+    """A loaded subject and the threat model: `do` turns a trial into what came of it."""
+
+    subject: Subject
+    threat: ThreatSettings
+    utility_name: str | None
+    environment: Environment
+    wanted: tuple[str, ...] = ()
+    _latest: tuple[tuple[str, str], Partition] | None = field(default=None, init=False)
+
+    @cached_property
+    def cuts(self) -> Mapping[str, Cut]:
+        """The audited cuts by id."""
+        return {cut.id: cut for cut in self.subject.chosen(self.wanted)}
+
+    @cached_property
+    def utility(self) -> Utility:
+        """What the network is for."""
+        return load_utility(self.utility_name)
+
+    def do(self, trial: Trial) -> Done:
+        """Run a trial; whatever goes wrong inside it becomes its reason."""
+        began = time.monotonic()
+        quantities: dict[str, Quantity] = {}
+        details: dict[str, object] = {}
+        arrays: dict[str, np.ndarray] = {}
+        status, reason = Status.DONE, ""
+        try:
+            quantities, details, arrays = self._by_task(trial)
+        except AuditError as error:
+            status, reason = Status.FAILED, f"{type(error).__name__}: {error}"
+        except Exception as error:
+            status, reason = Status.FAILED, _reason(error)
+        outcome = Outcome(
+            trial=trial,
+            status=status,
+            environment=self.environment,
+            seconds=round(time.monotonic() - began, 3),
+            reason=" ".join(reason.split()),
+            quantities=quantities,
+            details=details,
+            artefact=trial.id if arrays else "",
+        )
+        return Done(trial, outcome, arrays)
+
+    def _by_task(
+        self, trial: Trial
+    ) -> tuple[dict[str, Quantity], dict[str, object], dict[str, np.ndarray]]:
+        match trial.task:
+            case Task.ATTACK:
+                return self._attack(trial)
+            case Task.MOMENTS:
+                return {}, {"cuts": self._moments()}, {}
+            case Task.UTILITY:
+                return self._utility(trial), {}, {}
+            case Task.BOUND:
+                return {"mse_bound": self._bound(trial)}, {}, {}
+        raise BadPlan(f"nothing is known of the task {trial.task}")
+
+    def partition(self, trial: Trial) -> Partition:
+        """The two halves at a trial's cut with its release fitted; the latest is kept."""
+        key = (trial.cut, trial.release)
+        if self._latest is None or self._latest[0] != key:
+            self._latest = (key, self._split(trial))
+        return self._latest[1]
+
+    def _split(self, trial: Trial) -> Partition:
+        traced = self.subject.traced
+        if trial.cut == "*":
+            return traced.split(list(self.cuts.values())[-1])
+        cut = self.cuts[trial.cut]
+        plain = traced.split(cut)
+        recipe = read_release(trial.release)
+        if isinstance(recipe, Identity):
+            return plain
+        images = self.subject.auxiliary.x[:_CALIBRATION]
+        return traced.split(cut, recipe.fit(_features(plain, images)))
+
+    def _knowledge(self, partition: Partition) -> WhiteBox:
+        auxiliary = self.subject.auxiliary
+        return white_box(
+            partition,
+            Auxiliary(auxiliary.x, auxiliary.y),
+            queries=self.threat.queries,
+            knows_label=self._knows_label,
+            knows_defence=self.threat.knows_defence,
+        )
+
+    @property
+    def _knows_label(self) -> bool:
+        return (
+            self.threat.knows_label
+            and self.subject.labelled
+            and self.subject.auxiliary.y is not None
+        )
+
+    def _attack(
+        self, trial: Trial
+    ) -> tuple[dict[str, Quantity], dict[str, object], dict[str, np.ndarray]]:
+        partition = self.partition(trial)
+        _, attack = read_attack(trial.method)
+        rng = Rng(trial.seed).child("attack", trial.id)
+        fitted = attack.fit(self._knowledge(partition), rng.child("fit"))
+        labels = self._knows_label
+        chosen = self._rebuild(fitted, partition, trial, "validation", rng, labels=labels)
+        scored = self._rebuild(fitted, partition, trial, "test", rng, labels=labels)
+        return (
+            self._scores(scored, chosen, rng.child("interval")),
+            {},
+            {
+                "mse_test": scored.mse.numpy(),
+                "mse_validation": chosen.mse.numpy(),
+                "psnr_test": (-10 * torch.log10(scored.mse)).numpy(),
+                "reconstructions": pixels(scored.shown),
+            },
+        )
+
+    @torch.no_grad()
+    def _rebuild(
+        self,
+        fitted: Reconstructor,
+        partition: Partition,
+        trial: Trial,
+        split: str,
+        rng: Rng,
+        *,
+        labels: bool,
+    ) -> _Split:
+        """Attack one split in chunks; what is sent depends on the cut, not on the attack."""
+        images: LabelledImages = getattr(self.subject, split)
+        sent = Rng(trial.seed).child("sent", trial.cut, trial.release, split)
+        errors, likeness, shown = [], [], images.x[:0].cpu()
+        for start in range(0, len(images), _CHUNK):
+            x = images.x[start : start + _CHUNK]
+            y = None if images.y is None or not labels else images.y[start : start + _CHUNK]
+            z = partition.transmit(x, sent.child(start))
+            seen = Observation(z[:, None, :], partition.cut.layout, y)
+            made = fitted(seen, rng.child("rebuild", split, start))
+            errors.append(measures.mse_per_image(made, x))
+            if min(x.shape[-2:]) >= 11:
+                likeness.append(measures.ssim_per_image(made, x))
+            if start == 0:
+                shown = made[:SHOWN].cpu()
+        return _Split(torch.cat(errors), torch.cat(likeness) if likeness else None, shown)
+
+    @cached_property
+    def _floor(self) -> tuple[Tensor, str]:
+        """Errors of the trivial answer on test images, and its name."""
+        auxiliary, test = self.subject.auxiliary, self.subject.test
+        labelled = self.subject.labelled and auxiliary.y is not None
+        partition = self.subject.traced.split(list(self.cuts.values())[-1])
+        knowledge = white_box(partition, Auxiliary(auxiliary.x, auxiliary.y), knows_label=labelled)
+        fitted = ClassMean().fit(knowledge, Rng(0))
+        z = torch.zeros(1, 1, partition.cut.layout.size, device=test.x.device)
+        errors = []
+        for start in range(0, len(test), _CHUNK):
+            x = test.x[start : start + _CHUNK]
+            y = test.y[start : start + _CHUNK] if labelled and test.y is not None else None
+            made = fitted(Observation(z.expand(len(x), -1, -1), partition.cut.layout, y), Rng(0))
+            errors.append(measures.mse_per_image(made, x))
+        return torch.cat(errors), "class mean" if labelled else "mean image"
+
+    def _scores(self, test: _Split, validation: _Split, rng: Rng) -> dict[str, Quantity]:
+        floor, name = self._floor
+        decibels = -10 * torch.log10(test.mse)
+        found = {
+            "mse": measures.mean_of(
+                test.mse, rng.child("mse"), unit="mse per value", support=(0.0, float("inf"))
+            ),
+            "psnr": measures.mean_of(
+                decibels,
+                rng.child("psnr"),
+                unit="dB",
+                assumptions=("mean of per-image PSNR, peak 1",),
+            ),
+            "leakage": measures.leakage(test.mse, floor, rng.child("leakage"), floor=name),
+            "tail_leakage": measures.tail_leakage(test.mse, floor, floor=name),
+            "validation_mse": measures.mean_of(
+                validation.mse,
+                rng.child("validation"),
+                unit="mse per value",
+                support=(0.0, float("inf")),
+            ),
+        }
+        if test.ssim is not None:
+            found["ssim"] = measures.mean_of(
+                test.ssim,
+                rng.child("ssim"),
+                unit="ssim",
+                support=(-1.0, 1.0),
+                assumptions=("peak 1",),
+            )
+        return found
+
+    @torch.no_grad()
+    def _moments(self) -> dict[str, dict[str, object]]:
+        """Class-wise spread at every cut from one pass over the private images."""
+        cuts = list(self.cuts.values())
+        subject = self.subject
+        classes = None
+        if subject.labelled and subject.test.y is not None and subject.validation.y is not None:
+            classes = 1 + max(int(subject.test.y.max()), int(subject.validation.y.max()))
+        groups = groups_within(classes or 1, [cut.layout.size for cut in cuts])
+        sums = {cut.id: ClassMoments(classes, cut.layout.size, groups=groups) for cut in cuts}
+        seen = 0
+        for images in (subject.validation, subject.test):
+            for start in range(0, len(images), _CHUNK // 2):
+                part = slice(start, start + _CHUNK // 2)
+                features = subject.traced.features(images.x[part], cuts)
+                y = None if images.y is None or classes is None else images.y[part]
+                ids = torch.arange(seen, seen + len(images.x[part]))
+                seen += len(ids)
+                for cut in cuts:
+                    sums[cut.id].update(features[cut.id], y, ids)
+        return {
+            key: {
+                name: quantity.to_json()
+                for name, quantity in measures.radius(moments.result()).items()
+            }
+            for key, moments in sums.items()
+        }
+
+    @torch.no_grad()
+    def _utility(self, trial: Trial) -> dict[str, Quantity]:
+        """What the network is good for behind a release, on the test images."""
+        test = self.subject.test
+        network = self.subject.model.network
+        if trial.cut == "*":
+            logits = predict(network, test.x)
+        else:
+            partition = self.partition(trial)
+            sent = Rng(trial.seed).child("sent", trial.cut, trial.release, "test")
+            logits = torch.cat(
+                [
+                    partition.predict(
+                        partition.transmit(test.x[start : start + _CHUNK], sent.child(start))
+                    )
+                    for start in range(0, len(test), _CHUNK)
+                ]
+            )
+        rng = Rng(trial.seed).child("utility", trial.id)
+        return utility_of(logits, self.subject, self.utility, rng)
+
+    @torch.no_grad()
+    def _bound(self, trial: Trial) -> Quantity:
+        """What no attacker can beat on images like the private ones, from the noise alone."""
+        partition = self.partition(trial)
+        subject = self.subject
+        x = torch.cat([subject.validation.x, subject.test.x])
+        labels = None
+        if self._knows_label and subject.validation.y is not None and subject.test.y is not None:
+            labels = torch.cat([subject.validation.y, subject.test.y])
+        return measures.genie_bound(
+            x,
+            _features(partition, x),
+            partition.release,
+            Rng(trial.seed).child("bound", trial.id),
+            labels=labels,
+        )
+
+
+def utility_of(logits: Tensor, subject: Subject, utility: Utility, rng: Rng) -> dict[str, Quantity]:
+    """Accuracy or the user's own score where there are labels, else agreement with the uncut model.
+
+    The name of the quantity says which.
+    """
+    test = subject.test
+    if test.y is None:
+        clean = predict(subject.model.network, test.x)
+        return {"agreement": measures.agreement(logits, clean)}
+    if utility.name == "top1":
+        return {"accuracy": measures.accuracy(logits, test.y)}
+    scores = utility(logits, test.y).double()
+    return {"utility": measures.mean_of(scores, rng, unit=f"score of {utility.name}")}
+
+
+@torch.no_grad()
+def _features(partition: Partition, x: Tensor) -> Tensor:
+    return torch.cat([partition.features(part) for part in x.split(_CHUNK)])
+
+
+def _reason(error: Exception) -> str:
+    """One line for an error that is not ours, with the remedy where memory was wanting."""
+    text = one_line(error)
+    if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
+        return f"WorkerLost: not enough memory ({text}); use fewer jobs, then run again"
+    return text
+
+
+@dataclass(frozen=True)
+class MakeWorkbench:
+    """Sets up a workbench in a worker process."""
+
+    subject: SubjectFromPlan
+
+    def __call__(self) -> Work:
+        """Load the subject on one thread and give the function that does trials."""
+        torch.set_num_threads(1)
+        plan = self.subject.plan
+        return Workbench(
+            subject=self.subject(),
+            threat=plan.threat,
+            utility_name=plan.model.utility,
+            environment=this_environment(plan.device),
+            wanted=plan.cuts,
+        ).do
