@@ -52,10 +52,10 @@ class ChainedRelease(Release):
 
     def dominating(self) -> Release:
         """The chain up to its first stage with a density; what follows is post-processing."""
-        for index, stage in enumerate(self.stages):
-            if stage.has_density:
-                return stage if index == 0 else ChainedRelease(self.stages[: index + 1])
-        return self
+        noisy = next((i for i, stage in enumerate(self.stages) if stage.has_density), None)
+        if noisy is None or noisy == len(self.stages) - 1:
+            return self
+        return self.stages[0] if noisy == 0 else ChainedRelease(self.stages[: noisy + 1])
 
     def coder(self, generator: torch.Generator) -> Coder:
         return self.stages[-1].coder(self._generators(generator)[-1])

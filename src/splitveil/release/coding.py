@@ -60,7 +60,9 @@ class Coder(ABC):
             raise BadData(f"payload is damaged ({error}): send it again") from error
         if mark != _MAGIC or (images and len(body) % images):
             raise BadData("payload is not one of ours or was altered: send it again")
-        rows = np.frombuffer(body, np.uint8).reshape(images, -1 if images else 0)
+        if not images:
+            return torch.zeros(0, features, dtype=dtype)
+        rows = np.frombuffer(body, np.uint8).reshape(images, -1)
         return self.restore(rows, features, dtype)
 
 
@@ -77,8 +79,9 @@ class FloatCoder(Coder):
         narrow = sent.contiguous() if self.wire is None else sent.to(self.wire).contiguous()
         if self.wire is not None and not torch.equal(narrow.to(sent.dtype), sent):
             raise BadData(f"features do not fit {self.wire} exactly: release them as such first")
-        planes = narrow.view(torch.uint8).reshape(len(sent), -1, narrow.element_size())
-        rows: NDArray[np.uint8] = planes.transpose(1, 2).reshape(len(sent), -1).numpy()
+        n, f = sent.shape
+        planes = narrow.view(torch.uint8).reshape(n, f, narrow.element_size())
+        rows: NDArray[np.uint8] = planes.transpose(1, 2).reshape(n, -1 if n else 0).numpy()
         return rows
 
     def restore(
@@ -86,7 +89,7 @@ class FloatCoder(Coder):
     ) -> Features:
         wire = dtype if self.wire is None else self.wire
         size = wire.itemsize
-        if rows.size and rows.shape[1] != features * size:
+        if rows.shape[1] != features * size:
             raise BadData(f"payload holds {rows.shape[1]} bytes an image, not {features * size}")
         planes = torch.from_numpy(rows.copy()).reshape(len(rows), size, features)
         return planes.transpose(1, 2).contiguous().view(wire).squeeze(-1).to(dtype)
