@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import splitveil
-from splitveil.audit.plan import load_plan
+from splitveil.audit.plan import default_folder, load_plan
 from splitveil.cli import BAD_INPUT, DONE, run
-from splitveil.cli.audit import default_folder, settle
+from splitveil.cli.audit import settle
 from splitveil.cli.options import key, names, numbers
 from splitveil.cli.progress import clock
 from splitveil.errors import BadPlan

@@ -1,5 +1,8 @@
 """splitveil audit: attack every cut, write records and a report."""
 
+import json
+import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -127,8 +130,105 @@ def audit(
         "jobs": jobs,
     }
     plan = settle(given)
-    folder = out or default_folder(plan)
-    raise NotImplementedError(folder, dry_run, show_images, open_, json_)
+    if dry_run:
+        _preview(plan, json_)
+    else:
+        raise typer.Exit(_run(plan, out, show_images=show_images, open_=open_, json_=json_))
+
+
+def _run(
+    plan: "AuditPlan", out: Path | None, *, show_images: bool | None, open_: bool, json_: bool
+) -> int:
+    """Run, report, and return the exit code."""
+    from splitveil.audit.run import run_audit
+    from splitveil.audit.store import open_run
+    from splitveil.cli import DONE, GATE_FAILED, INCONCLUSIVE, STOPPED
+    from splitveil.cli.progress import Screen
+    from splitveil.cli.report import open_in_browser
+    from splitveil.report import write_report
+
+    code = DONE
+    with Screen(own_data=not plan.is_demo) as screen:
+        try:
+            run_audit(plan, out, on_event=screen)
+        except KeyboardInterrupt:
+            if screen.finished is None:
+                raise
+            code = STOPPED
+    finished = screen.finished
+    assert finished is not None  # noqa: S101 - the last event of every run
+    page = write_report(finished.path, show_images=show_images)
+    found = open_run(finished.path).summary
+    if code == DONE and found["alarms"]:
+        code = GATE_FAILED
+    elif code == DONE and found["headline"] is None:
+        code = INCONCLUSIVE
+    if json_:
+        place = found["headline"]
+        described = {
+            "run": str(finished.path),
+            "report": str(page),
+            "complete": finished.complete,
+            "verdict": finished.verdict,
+            "headline": None if place is None else found["leakage"][place],
+            "failures": len(found["failures"]),
+            "not_attacked": len(found["not_attacked"]),
+        }
+        typer.echo(json.dumps(described, indent=1))
+    else:
+        typer.echo(finished.verdict)
+        typer.echo(f"Report: {page}")
+    if code == STOPPED:
+        typer.echo(f"Error: {finished.message}", err=True)
+    elif found["failures"]:
+        typer.echo(f"Note: {finished.message}", err=True)
+    if open_:
+        open_in_browser(page)
+    return code
+
+
+def _preview(plan: "AuditPlan", json_: bool) -> None:
+    """Say what a run would do."""
+    from splitveil.audit.run import preview
+    from splitveil.cli.progress import Screen, clock
+
+    with Screen(own_data=not plan.is_demo) as screen:
+        found = preview(plan, on_event=screen)
+    counts = found.counts()
+    names = {cut.id: cut.name for cut in found.prepared.cuts}
+    if json_:
+        described = {
+            "trials": len(found.trials),
+            "by_method": counts,
+            "seconds": round(found.seconds, 1),
+            "limit_seconds": plan.limits.seconds if plan.budget != "full" else None,
+            "bytes": found.bytes,
+            "cuts": list(names.values()),
+            "not_attacked": [
+                {
+                    "cut": names.get(left.trial.cut, left.trial.cut),
+                    "release": left.trial.release,
+                    "method": left.trial.method,
+                    "reason": left.reason,
+                }
+                for left in found.left
+            ],
+        }
+        typer.echo(json.dumps(described, indent=1))
+        return
+    methods = ", ".join(f"{count} {name}" for name, count in counts.items())
+    typer.echo(f"{len(found.trials)} trials at {len(names)} cuts: {methods}.")
+    typer.echo(
+        f"About {clock(found.seconds)} with {max(1, plan.workers)} workers, and "
+        f"{found.bytes / 1e9:.1f} GB of memory. Nothing was attacked."
+    )
+    if found.seconds > plan.limits.seconds:
+        typer.echo(
+            f"The budget ends at {clock(plan.limits.seconds)}: what has not begun in time is "
+            "listed in the report."
+        )
+    for reason, count in Counter(left.reason for left in found.left).items():
+        typer.echo(f"Left out, {count} trials: {re.sub(r'[(][^()]*[)]', '', reason)}")
 
 
 def settle(given: dict[str, Any]) -> "AuditPlan":
@@ -166,31 +266,3 @@ def _over(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         elif value not in (None, (), []):
             merged[name] = value
     return merged
-
-
-def default_folder(plan: "AuditPlan") -> Path:
-    """A folder named by what is audited: the same settings find their records again.
-
-    Cuts, attacks, releases and the budget are left out of the name, so that a larger budget adds
-    to the run of a smaller one.
-    """
-    import re
-    from dataclasses import replace
-
-    from splitveil.audit.plan import AuditPlan
-    from splitveil.audit.settings import to_mapping
-    from splitveil.records import digest
-
-    name = "-".join(
-        re.sub(r"[^A-Za-z0-9]+", "-", Path(text).stem if "/" in text else text).strip("-")
-        for text in (plan.model.name or "vgg", plan.data.source or "demo")
-    )
-    shared = replace(AuditPlan(), model=plan.model, data=plan.data, threat=plan.threat)
-    shared = replace(shared, seed=plan.seed)
-    bare = replace(
-        AuditPlan(),
-        model=replace(AuditPlan().model, name=plan.model.name),
-        data=replace(AuditPlan().data, source=plan.data.source),
-    )
-    tail = "" if shared == bare else f"-{digest(to_mapping(shared))[:6]}"
-    return Path("splitveil-audit") / f"{name}{tail}"

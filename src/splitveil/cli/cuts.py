@@ -1,5 +1,6 @@
 """splitveil cuts: every place a network can be cut, and what each costs."""
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -115,15 +116,17 @@ def _print(loaded: "LoadedModel", costs: "list[CutCost]", notes: list[str]) -> N
 
 
 def _row(cost: "CutCost") -> list[str]:
-    parts = [
-        "x".join(map(str, part.shape)) + (f" x{part.multiplicity}" * (part.multiplicity > 1))
+    shapes = Counter(
+        "x".join(map(str, (part.multiplicity, *part.shape)[part.multiplicity == 1 :]))
         for part in cost.cut.layout.parts
-    ]
+    )
     sent = (cost.bytes_fp32, cost.bytes_fp16, cost.bytes_uint8)
     return [
         cost.cut.name,
         cost.cut.kind.value,
-        " + ".join(parts),
+        " + ".join(
+            f"{count} of {shape}" if count > 1 else shape for shape, count in shapes.items()
+        ),
         *(f"{_short(value)}B" for value in sent),
         _short(cost.edge_parameters),
         _short(cost.edge_flops),

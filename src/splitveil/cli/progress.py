@@ -82,18 +82,17 @@ class Screen:
 
     def _end(self, event: Ended) -> None:
         trial = event.outcome.trial
-        where = "all cuts" if trial.cut == "*" else event.cut
         left = f"{clock(event.left)} left"
         if event.outcome.status is Status.FAILED:
             self._console.print(
-                f"Failed: {trial.method} at {where}: {event.outcome.reason}", style="yellow"
+                f"Failed: {trial.method} at {event.cut}: {event.outcome.reason}", style="yellow"
             )
         self._bar.update(
             self._task,
             completed=event.done,
             total=event.of,
             left=left,
-            description=f"{trial.method.partition('(')[0]} at {where}",
+            description=f"{trial.method.partition('(')[0]} at {event.cut}",
         )
         now = time.monotonic()
         if not self._console.is_terminal and now - self._said > _EVERY:
