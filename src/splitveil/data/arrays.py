@@ -84,11 +84,13 @@ def call_factory(reference: str) -> RawImages:
     Raises:
         BadData: if it cannot be imported, fails, or returns something else.
     """
-    factory = resolve(reference, what="data", error=BadData)
+    seed = Rng(0, ("data factory", reference))
+    with seed.as_global():
+        factory = resolve(reference, what="data", error=BadData)
     if not callable(factory):
         raise BadData(f"data '{reference}' is a {type(factory).__name__}: name a function")
     try:
-        with Rng(0, ("data factory", reference)).as_global():
+        with seed.as_global():
             result = factory()
     except Exception as failure:
         raise BadData(f"data factory {reference}() failed: {one_line(failure)}") from failure

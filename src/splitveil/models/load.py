@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -167,7 +168,8 @@ def _reference(name: str, settings: Mapping[str, Any], *, trained: bool) -> Bare
 
 
 def _from_factory(name: str, settings: Mapping[str, Any]) -> Bare:
-    found = resolve(name, what="model", error=BadModel)
+    with _fixed_seed(name):
+        found = resolve(name, what="model", error=BadModel)
     note = f"Loading executed the Python code of {name.partition(':')[0]}."
     if isinstance(found, nn.Module):
         return Bare(found, notes=(note,))
@@ -176,10 +178,14 @@ def _from_factory(name: str, settings: Mapping[str, Any]) -> Bare:
     return Bare(_call(found, settings, name), notes=(note,))
 
 
+def _fixed_seed(name: str) -> AbstractContextManager[None]:
+    """Makes a network without weights the same in every process."""
+    return Rng(0, ("model factory", name)).as_global()
+
+
 def _call(make: Callable[..., Any], settings: Mapping[str, Any], name: str) -> nn.Module:
     try:
-        # a fixed seed, so that a network without weights is the same in every process
-        with Rng(0, ("model factory", name)).as_global():
+        with _fixed_seed(name):
             network = make(**settings)
     except Exception as failure:
         raise BadModel(f"model factory {name} failed: {one_line(failure)}") from failure
