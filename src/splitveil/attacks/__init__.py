@@ -1,9 +1,10 @@
 """Attacks: each tries to rebuild the input from what was sent."""
 
 from splitveil.attacks.class_mean import ClassMean
+from splitveil.attacks.decoder import Decoder
 from splitveil.attacks.mean_image import MeanImage
 from splitveil.attacks.nearest_auxiliary import NearestAuxiliary
 from splitveil.attacks.patch_ridge import PatchRidge
 from splitveil.attacks.ridge import Ridge
 
-__all__ = ["ClassMean", "MeanImage", "NearestAuxiliary", "PatchRidge", "Ridge"]
+__all__ = ["ClassMean", "Decoder", "MeanImage", "NearestAuxiliary", "PatchRidge", "Ridge"]

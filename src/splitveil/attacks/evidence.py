@@ -39,6 +39,10 @@ class Evidence(AuxiliaryTargets):
     z: Tensor
     layout: Layout
 
+    def take(self, indices: Tensor) -> "Evidence":
+        """The evidence of some targets only."""
+        return replace(self, x=self.x[indices], rows=self.rows[indices], z=self.z[indices])
+
 
 def in_shape(flat: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Reshape (n, d) to (n, *shape), detached; three axes mean an image, clamped to [0, 1]."""

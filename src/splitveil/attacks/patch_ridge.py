@@ -1,6 +1,6 @@
 """Ridge regression from a neighbourhood of features to the pixels under its centre."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -9,7 +9,7 @@ from torch.nn.functional import conv2d, unfold
 
 from splitveil.attacks.base import Attack, Reconstructor
 from splitveil.attacks.classes import Classes
-from splitveil.attacks.evidence import Evidence, gather, in_shape, observed
+from splitveil.attacks.evidence import Evidence, gather, grant, in_shape, observed
 from splitveil.attacks.grid import Grid, blocks
 from splitveil.errors import BadInput, BadPlan
 from splitveil.partition.layout import Layout
@@ -20,6 +20,7 @@ from splitveil.threat import BlackBox, Observation, QueryFree
 _VALUES = 2**24
 _OPERATIONS = 2e10
 _PENALTIES = 40
+_FOLDS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +48,16 @@ class Local(Reconstructor):
 
     def __call__(self, observation: Observation, rng: Rng) -> Targets:
         z, rows = observed(observation, self.layout, self.classes, self.x_mean.device)
+        return in_shape(self.predict(z, rows), self.shape)
+
+    def predict(self, z: Tensor, rows: Tensor) -> Tensor:
+        """Map z (n, f) and label rows (n,) to targets (n, d), not clamped."""
         step = max(1, _VALUES // (self.x_mean.shape[1] + self.layout.size))
         parts = [
             self.x_mean[r] + self._moved(q - self.z_mean[r])
             for q, r in zip(z.split(step), rows.split(step), strict=True)
         ]
-        return in_shape(torch.cat(parts), self.shape)
+        return torch.cat(parts)
 
     def _moved(self, z: Tensor) -> Tensor:
         colours = self.shape[0]
@@ -72,7 +77,7 @@ class PatchRidge(Attack):
     x̂ = x̄_y + conv_k(z - z̄_y), one linear map shared by all positions, on data centred per class
     and position; cells outside the map count as average. A cell stands for the block of pixels
     above it: H/h x W/w, rounded up and averaged where blocks overlap. k and the penalty are those
-    with the least squared error on a sixth of the auxiliary images, then all are used. Sharing
+    with the least squared error on a quarter of the auxiliary images, then all are used. Sharing
     makes every image worth h·w examples: at shallow cuts this beats the full ridge, at deep cuts
     it loses to it, and on a 1 x 1 map the two are the same.
 
@@ -98,21 +103,35 @@ class PatchRidge(Attack):
             raise BadPlan(f"samples must be at least 2 and features at least 1: {self}")
 
     def fit(self, knowledge: QueryFree, rng: Rng) -> Reconstructor:
-        shape = tuple(knowledge.auxiliary.x.shape[1:])
-        grid = Grid.of(knowledge.layout, shape)
-        widest = 2 * max(grid.height, grid.width) - 1
+        grant(self, knowledge)
+        grid, sides = self._sides(knowledge.layout, tuple(knowledge.auxiliary.x.shape[1:]))
+        return _solve(gather(self, knowledge, rng, limit=self.samples), grid, sides, rng)[0]
+
+    def learn(self, found: Evidence, rng: Rng) -> tuple[Local, Tensor]:
+        """Fit to evidence already gathered, and guess each of its targets from the others.
+
+        Guesses (n, d), not clamped, come from fits that left out the quarter of the targets the
+        guessed one is in. Raises as `fit`.
+        """
+        grid, sides = self._sides(found.layout, found.shape)
+        fitted, weights, folds = _solve(found, grid, sides, rng)
+        guess = torch.empty_like(found.x)
+        for weight, fold in zip(weights, folds, strict=True):
+            guess[fold] = replace(fitted, weight=weight).predict(found.z[fold], found.rows[fold])
+        return fitted, guess
+
+    def _sides(self, layout: Layout, shape: tuple[int, ...]) -> tuple[Grid, list[int]]:
+        grid = Grid.of(layout, shape)
+        widest = max(2 * max(grid.height, grid.width) - 1, min(self.neighbourhoods))
         sides = [
-            k
-            for k in self.neighbourhoods
-            if grid.channels * k * k <= self.features and k <= max(widest, min(self.neighbourhoods))
+            k for k in self.neighbourhoods if grid.channels * k * k <= self.features and k <= widest
         ]
         if not sides:
             raise BadInput(
                 f"{grid.channels} channels make every neighbourhood larger than "
                 f"{self.features} features: raise features or use the full ridge"
             )
-        found = gather(self, knowledge, rng, limit=self.samples)
-        return _solve(found, grid, sides, rng)
+        return grid, sides
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,8 +151,18 @@ class _Moments:
             self.rows + other.rows,
         )
 
+    def __sub__(self, other: "_Moments") -> "_Moments":
+        return _Moments(
+            self.gram - other.gram,
+            self.cross - other.cross,
+            self.total - other.total,
+            self.rows - other.rows,
+        )
 
-def _solve(found: Evidence, grid: Grid, sides: list[int], rng: Rng) -> Local:
+
+def _solve(
+    found: Evidence, grid: Grid, sides: list[int], rng: Rng
+) -> tuple[Local, list[Tensor], tuple[Tensor, ...]]:
     x_mean = found.classes.means(found.x, found.rows)
     z_mean = found.classes.means(found.z, found.rows)
     colours, height, width = found.shape
@@ -141,8 +170,7 @@ def _solve(found: Evidence, grid: Grid, sides: list[int], rng: Rng) -> Local:
     pixels = (down[:, None, :, None] * width + across[None, :, None, :]).flatten(2).flatten(0, 1)
     pixels = pixels.to(found.x.device)
     order = torch.randperm(len(found.x), generator=rng.child("held out").torch())
-    order = order.to(found.x.device)
-    kept = max(1, len(order) // 6)
+    folds = order.to(found.x.device).tensor_split(min(_FOLDS, len(order)))
 
     def moments(indices: Tensor, side: int) -> _Moments:
         size = grid.channels * side * side
@@ -163,18 +191,34 @@ def _solve(found: Evidence, grid: Grid, sides: list[int], rng: Rng) -> Local:
 
     tried = []
     for side in sides:
-        needed = _images(grid, side)
-        seen = moments(order[kept:][:needed], side)
-        held = moments(order[:kept][: max(1, needed // 4)], side)
-        tried.append((*_choose(seen, held), side, seen + held))
-    error, ratio, side, both = min(tried, key=lambda trial: trial[0])
-    top = float(both.gram.diagonal().sum())
-    loaded = both.gram + max(ratio * top, 1e-12) * torch.eye(len(both.gram), device=pixels.device)
-    weight = torch.linalg.solve(loaded, both.cross).float()
-    weight = weight.T.unflatten(1, (grid.channels, side, side)).contiguous()
-    return Local(
-        weight, pixels, grid, x_mean, z_mean, found.classes, found.layout, found.shape, error
+        share = -(-_images(grid, side) // len(folds))
+        parts = [moments(fold[:share], side) for fold in folds]
+        error, ratio = _choose(sum(parts[2:], parts[1]), parts[0])
+        tried.append((error, ratio, side, parts))
+    error, ratio, side, parts = min(tried, key=lambda trial: trial[0])
+    both = sum(parts[1:], parts[0])
+    size = (grid.channels, side, side)
+    weights = [_weight(both - part, ratio, size) for part in parts]
+    fitted = Local(
+        _weight(both, ratio, size),
+        pixels,
+        grid,
+        x_mean,
+        z_mean,
+        found.classes,
+        found.layout,
+        found.shape,
+        error,
     )
+    return fitted, weights, folds
+
+
+def _weight(moments: _Moments, ratio: float, size: tuple[int, int, int]) -> Tensor:
+    """The ridge solution as a kernel (block values, channels, k, k); `ratio` as in `_choose`."""
+    loading = max(ratio * float(moments.gram.diagonal().sum()), 1e-200)
+    eye = torch.eye(len(moments.gram), dtype=torch.float64, device=moments.gram.device)
+    weight = torch.linalg.solve(moments.gram + loading * eye, moments.cross)
+    return weight.float().T.unflatten(1, size).contiguous()
 
 
 def _images(grid: Grid, side: int) -> int:
@@ -192,7 +236,7 @@ def _choose(seen: _Moments, held: _Moments) -> tuple[float, float]:
     """
     values, vectors = torch.linalg.eigh(seen.gram)
     values = values.clamp(min=0)
-    top = max(float(seen.gram.diagonal().sum()), 1e-300)
+    top = max(float(seen.gram.diagonal().sum()), 1e-200)
     ratios = torch.logspace(-10, 1, _PENALTIES, dtype=torch.float64, device=values.device)
     inverse = 1 / (values + top * ratios[:, None])
     turned = vectors.T @ seen.cross

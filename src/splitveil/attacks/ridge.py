@@ -34,10 +34,14 @@ class Linear(Reconstructor):
 
     def __call__(self, observation: Observation, rng: Rng) -> Targets:
         z, rows = observed(observation, self.layout, self.classes, self.x_mean.device)
+        return in_shape(self.predict(z, rows), self.shape)
+
+    def predict(self, z: Tensor, rows: Tensor) -> Tensor:
+        """Map z (n, f) and label rows (n,) to targets (n, d), not clamped."""
         moved = z - self.z_mean[rows]
         for factor in self.factors:
             moved = moved @ factor
-        return in_shape(self.x_mean[rows] + moved, self.shape)
+        return self.x_mean[rows] + moved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,7 @@ class Ridge(Attack):
             raise BadPlan(f"samples must be at least 2, got {self.samples}")
 
     def fit(self, knowledge: QueryFree, rng: Rng) -> Reconstructor:
+        # the primal form costs memory by features, not by images
         few = None if knowledge.layout.size <= self.samples else self.samples
         return solve(gather(self, knowledge, rng, limit=few))[0]
 

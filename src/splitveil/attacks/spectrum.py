@@ -22,7 +22,7 @@ class Spectrum:
 
     def grid(self, size: int) -> Tensor:
         """`size` penalties from 1e-10 to 10 times the largest eigenvalue, evenly in the log."""
-        top = max(float(self.values.max()), 1e-300)
+        top = max(float(self.values.max()), 1e-200)
         ratios = torch.logspace(-10, 1, size, dtype=torch.float64, device=self.values.device)
         return top * ratios
 

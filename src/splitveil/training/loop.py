@@ -70,6 +70,7 @@ def fit(
     rng: Rng,
     device: str = "cpu",
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_step: Callable[[], None] = lambda: None,
     seconds: float = math.inf,
 ) -> Trace:
     """Minimise the mean of `loss(module, indices, generator)` over shuffled index batches.
@@ -115,6 +116,7 @@ def fit(
                 fabric.backward(value)
                 fabric.clip_gradients(wrapped, wrapped_optimiser, max_norm=schedule.clip)
                 wrapped_optimiser.step()
+                on_step()
                 total += float(value.detach()) * len(indices)
             if stopped:
                 break

@@ -1,0 +1,54 @@
+"""First guesses for a network to correct: the linear inversions, best first."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from splitveil.attacks.evidence import Evidence
+from splitveil.attacks.patch_ridge import Local, PatchRidge
+from splitveil.attacks.ridge import Linear, solve
+from splitveil.errors import BadInput
+from splitveil.rng import Rng
+
+_IMAGES = 4000
+_CERTAIN = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Guesses:
+    """Fitted linear inversions, the one with the least error on unseen targets first."""
+
+    fitted: tuple[Linear | Local, ...]
+
+    def __call__(self, z: Tensor, rows: Tensor) -> Tensor:
+        """Map z (n, f) and label rows (n,) to guesses (n, guesses, d), not clamped."""
+        return torch.stack([one.predict(z, rows) for one in self.fitted], 1)
+
+    def centre(self, rows: Tensor) -> Tensor:
+        """The class means around which all guess: (n, 1, d)."""
+        return self.fitted[0].x_mean[rows][:, None]
+
+    @staticmethod
+    def learn(found: Evidence, rng: Rng) -> tuple["Guesses", Tensor]:
+        """Fit both ridges, and guess each target (n, guesses, d) as if it had been left out.
+
+        The full ridge leaves out one exactly, by leverages; the patch-local one a quarter.
+        """
+        order = torch.randperm(len(found.x), generator=rng.child("ridge").torch())
+        seen = order[:_IMAGES].to(found.x.device)
+        full, leverage = solve(found.take(seen))
+        guess = full.predict(found.z, found.rows)
+        left = (1 - leverage[:, None]).clamp(min=_CERTAIN)
+        guess[seen] = found.x[seen] - (found.x[seen] - guess[seen]) / left
+        fitted: list[tuple[float, Linear | Local, Tensor]] = [
+            (float((guess - found.x).square().mean()), full, guess)
+        ]
+        try:
+            local, guess = PatchRidge().learn(found, rng.child("patches"))
+        except BadInput:
+            pass  # no maps: the full ridge is the only guess
+        else:
+            fitted.append((float((guess - found.x).square().mean()), local, guess))
+        fitted.sort(key=lambda each: each[0])
+        return Guesses(tuple(each[1] for each in fitted)), torch.stack([e[2] for e in fitted], 1)
