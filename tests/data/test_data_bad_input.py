@@ -264,3 +264,11 @@ def test_splits_too_small_to_tell_anything() -> None:
 def test_labels_and_images_must_agree() -> None:
     with pytest.raises(BadData, match="3 labels for 4 images"):
         LabelledImages(torch.zeros(4, 1, 2, 2), torch.zeros(3).long())
+
+
+def test_pictures_that_would_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("splitveil.data.folder._MOST_BYTES", 1000)
+    with pytest.raises(BadData, match=r"shape \(3, 8, 8\) take .* give a smaller size="):
+        load_data(str(class_folder(tmp_path)))

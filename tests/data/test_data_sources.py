@@ -21,8 +21,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_class_subfolders_become_labels(tmp_path: Path) -> None:
-    data = load_data(str(class_folder(tmp_path)))
+    data = load_data(str(class_folder(tmp_path / "pets")))
     assert data.class_names == ("cat", "dog")
+    assert data.name == "pets"
     assert data.test.x.shape[1:] == (3, 8, 8)
     assert sum(map(len, (data.auxiliary, data.validation, data.test))) <= 40
     for number in range(3):

@@ -77,6 +77,10 @@ def test_class_order_by_name_and_by_number(workplace: Path) -> None:
     # output 0 is the score of label 2, output 1 of label 0, ...
     numbered = load_model("own_model:single", classes=["2", "0", "3", "1"])
     assert torch.equal(numbered.network(images()), plain[:, [1, 3, 0, 2]])
+    both = load_model(
+        "own_model:single", classes=["2", "0", "3", "1"], data_classes=["ant", "bee", "cat", "dog"]
+    )
+    assert torch.equal(both.network(images()), plain[:, [1, 3, 0, 2]])
 
 
 def test_a_factory_without_weights_is_the_same_every_time(workplace: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from torch import Tensor
 
 from splitveil.data.pixels import PixelPlan, uniform
 from splitveil.errors import BadData, UnknownName
@@ -19,6 +20,7 @@ SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
 _SENTENCES = 6
+_MOST_BYTES = 4 * 2**30
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,13 +39,20 @@ class PictureFolder:
         """Decode the pictures at `rows` as images of one shape in [0, 1].
 
         Raises:
-            BadData: naming a picture that cannot be decoded, or if shapes differ and `plan` does
-                not make them equal.
+            BadData: naming a picture that cannot be decoded, if shapes differ and `plan` does not
+                make them equal, or if they would fill the memory.
         """
-        images, notes = [], {}
+        images: list[Tensor] = []
+        notes: dict[str, None] = {}
         for row in rows:
             pixels, note = _decode(self.paths[row], plan.channels)
             image, sentences = plan.apply(pixels[None], str(self.paths[row]))
+            if not images and 4 * image.numel() * len(rows) > _MOST_BYTES:
+                raise BadData(
+                    f"{len(rows)} pictures of shape {tuple(image.shape[1:])} take "
+                    f"{4 * image.numel() * len(rows) / 2**30:.1f} GiB as numbers: give a smaller "
+                    "size= or lower limits"
+                )
             images.append(image)
             notes.update(dict.fromkeys((*((note,) if note else ()), *sentences)))
         uniform({tuple(image.shape[1:]) for image in images}, str(self.paths[0].parent))

@@ -18,7 +18,8 @@ from splitveil.errors import BadData, UnknownName
 from splitveil.naming import is_reference
 from splitveil.rng import Rng
 
-NAMES = ("demo", "fashion-mnist")
+_TITLES = {"demo": "Fashion-MNIST, bundled subset", "fashion-mnist": "Fashion-MNIST"}
+NAMES = tuple(_TITLES)
 _DEMO_SIZE = 32
 _DEFAULT_RNG = Rng(0)
 
@@ -129,9 +130,7 @@ def _assemble(
         notes[f"{used:,} of {available:,} images are used, drawn at random."] = None
     ours = name in NAMES
     return Splits(
-        name={"demo": "Fashion-MNIST, bundled subset", "fashion-mnist": "Fashion-MNIST"}.get(
-            name, name
-        ),
+        name=_TITLES.get(name) or (name if is_reference(name) else Path(name).name),
         licence=LICENCE if ours else "the user's own",
         **images,
         class_names=class_names,

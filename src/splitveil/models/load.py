@@ -82,7 +82,8 @@ def load_model(
         mean: what the network expects subtracted from pixels in [0, 1], one value a channel.
         std: what it expects them divided by then.
         output: key or position of the logits where the network gives a mapping or a sequence.
-        classes: names of the network's outputs in their order, where that is not the data's.
+        classes: names of the network's outputs in their order, or the numbers of their labels,
+            where that order is not the data's.
         data_classes: names of the data's labels in their order; by default "0", "1", ...
         settings: keyword arguments for the factory, such as `{"num_classes": 10}`.
 
@@ -217,11 +218,17 @@ def _normalisation(
 def class_order(classes: Sequence[str], data_classes: Sequence[str] | None) -> tuple[int, ...]:
     """For each class of the data, the position of its logit in the network's output.
 
+    Where the data's classes have names, `classes` may still give the numbers of their labels.
+
     Raises:
         BadModel: if a name occurs twice.
         UnknownName: if a class of the data is not among the network's.
     """
-    known = data_classes or tuple(str(label) for label in range(len(classes)))
+    numbers = tuple(str(label) for label in range(len(data_classes or classes)))
+    by_number = not data_classes or (
+        set(numbers) <= set(classes) and not set(classes) & set(data_classes)
+    )
+    known = numbers if by_number else tuple(data_classes or ())
     twice = sorted({name for name in classes if list(classes).count(name) > 1})
     if twice:
         raise BadModel(f"class '{twice[0]}' is named twice: give each output its own name")
