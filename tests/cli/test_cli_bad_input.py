@@ -63,7 +63,7 @@ def empty_folder() -> list[str]:
 
 def broken_picture() -> list[str]:
     Path("photos/cat").mkdir(parents=True)
-    for index in range(12):
+    for index in range(40):
         Image.new("L", (32, 32), index).save(f"photos/cat/{index}.png")
     Path("photos/cat/zz.png").write_bytes(b"not a picture")
     return ["audit", "--data", "photos"]
@@ -71,8 +71,8 @@ def broken_picture() -> list[str]:
 
 def mixed_sizes() -> list[str]:
     Path("photos/cat").mkdir(parents=True)
-    for index in range(12):
-        Image.new("L", (32 + index % 2, 32), 20 * index).save(f"photos/cat/{index}.png")
+    for index in range(40):
+        Image.new("L", (32 + index % 2, 32), 6 * index).save(f"photos/cat/{index}.png")
     return ["audit", "mine:small", "--data", "photos"]
 
 
@@ -123,7 +123,7 @@ CASES: dict[str, tuple[list[str] | Callable[[], list[str]], str]] = {
     "no such command": (["audti"], "audit"),
     "no such option": (["audit", "--bugdet", "3m"], "--bugdet"),
     "option without its value": (["audit", "--seed"], "--seed"),
-    "seed is no number": (["audit", "--seed", "many"], "many"),
+    "seed is no number": (["audit", "--seed", "many"], "integer"),
     "unknown model": (["cuts", "vg"], "did you mean vgg"),
     "unknown model of an audit": (["audit", "resnt"], "did you mean resnet"),
     "module is missing": (["cuts", "nowhere:build"], "nowhere"),

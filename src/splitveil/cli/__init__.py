@@ -29,7 +29,7 @@ def run(arguments: Sequence[str]) -> int:
         code = get_command(app).main(list(arguments), prog_name="splitveil", standalone_mode=False)
     except typer.TyperException as error:
         message, code = error.format_message(), BAD_INPUT
-        _complain(f"{message} Run `splitveil --help` for what there is.", arguments)
+        _complain(f"{message.rstrip('.')}. Run `splitveil --help` for what there is.", arguments)
     except ContradictedBound as error:
         code = GATE_FAILED
         _complain(str(error), arguments)

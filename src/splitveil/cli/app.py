@@ -21,7 +21,7 @@ for command in (audit, cuts, report, init):
     app.command()(command)
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool | None) -> None:
     if wanted:
         from splitveil import __version__
 
@@ -32,8 +32,8 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def start(
     version: Annotated[
-        bool,
+        bool | None,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
-    ] = False,
+    ] = None,
 ) -> None:
     """Audit what a network cut in two leaks about its inputs."""
