@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from splitveil.data import LabelledImages, Splits, find_duplicates
-from splitveil.data.duplicates import perceptual_hash
+from splitveil.data.duplicates import low_spectrum, perceptual_hash
 from splitveil.errors import BadData
 from splitveil.rng import Rng
 
@@ -47,7 +47,7 @@ def test_counts_equal_a_comparison_of_all_pairs() -> None:
     }
     report = find_duplicates(splits, max_bits=24, max_rms=0.015)
     a, t = splits["auxiliary"], splits["test"]
-    signs_a, signs_t = (torch.from_numpy(perceptual_hash(x)) for x in (a, t))
+    signs_a, signs_t = (torch.from_numpy(perceptual_hash(low_spectrum(x))) for x in (a, t))
     bits = (signs_a[:, None] != signs_t[None]).sum(-1)
     rms = (a[:, None] - t[None]).double().square().flatten(2).mean(-1).sqrt()
     near = (bits <= 24) & (rms <= 0.015)
@@ -67,7 +67,8 @@ def test_identical_sets_report_every_image_but_few_pairs() -> None:
 def test_hash_survives_resizing_and_brightness() -> None:
     x = smooth(20, channels=3, size=32)
     larger = torch.nn.functional.interpolate(x, (64, 64), mode="bilinear")
-    bits = (perceptual_hash(x) != perceptual_hash(0.7 * larger)).sum(1)
+    first, second = (perceptual_hash(low_spectrum(image)) for image in (x, 0.7 * larger))
+    bits = (first != second).sum(1)
     assert bits.max() <= 10
 
 
@@ -105,3 +106,14 @@ def test_without_duplicates_refuses_to_leave_nothing() -> None:
     x = torch.full((20, 1, 8, 8), 0.5)
     with pytest.raises(BadData, match="every auxiliary image"):
         splits_of({"auxiliary": x, "validation": x, "test": x}).without_duplicates()
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 13, 7), (1, 5, 4)])
+def test_coefficients_are_never_farther_apart_than_pixels(shape: tuple[int, ...]) -> None:
+    x = torch.rand(40, *shape, generator=Rng(0, ("pair",)).torch())
+    x = 0.5 + 0.1 * (x - 0.5) + 0.3 * torch.linspace(0, 1, 40).reshape(-1, 1, 1, 1)
+    low = torch.from_numpy(low_spectrum(x)).double()
+    pixels = (x[:, None] - x[None]).double().square().flatten(2).mean(-1).sqrt()
+    assert (torch.cdist(low, low) <= pixels + 1e-6).all()
+    # the differences in brightness alone are kept whole
+    assert torch.allclose(low[:, 0], x.double().mean((1, 2, 3)), atol=1e-6)
