@@ -1,9 +1,19 @@
 """What every measure asks of its input, said once."""
 
+from typing import TypeAlias
+
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from splitveil.errors import BadData
+
+# Second arguments are checked against the first by hand, for a message that says what to do.
+Originals: TypeAlias = Float[Tensor, "n2 *target2"]  # noqa: F821 - axis names
+OtherFeatures: TypeAlias = Float[Tensor, "n2 f2"]
+OtherLabels: TypeAlias = Int64[Tensor, " n3"]
+OtherLogits: TypeAlias = Float[Tensor, "n2 k2"]
+OtherPerImage: TypeAlias = Float[Tensor, " n2"]
 
 
 def same_shape(reconstruction: Tensor, original: Tensor) -> None:

@@ -8,7 +8,7 @@ from scipy import stats
 from torch import Tensor
 
 from splitveil.errors import BadData, BadPlan
-from splitveil.measures.checks import finite
+from splitveil.measures.checks import OtherFeatures, OtherLabels, finite
 from splitveil.quantities import Direction, Kind, Quantity
 from splitveil.release.base import Release
 from splitveil.rng import Rng
@@ -22,11 +22,11 @@ NO_GUARANTEE = (
 
 def genie_bound(
     x: Targets,
-    features: Features,
+    features: OtherFeatures,
     release: Release,
     rng: Rng,
     *,
-    labels: Labels | None = None,
+    labels: OtherLabels | None = None,
     galleries: int = 20,
     draws: int = 4,
     sends: int = 1,

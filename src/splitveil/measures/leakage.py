@@ -7,14 +7,14 @@ from scipy import stats
 
 from splitveil.errors import BadData
 from splitveil.estimators.bootstrap import ratio_interval
-from splitveil.measures.checks import finite
+from splitveil.measures.checks import OtherPerImage, finite
 from splitveil.quantities import Kind, Quantity
 from splitveil.rng import Rng
 from splitveil.shapes import PerImage
 
 
 def leakage(
-    attack_errors: PerImage, floor_errors: PerImage, rng: Rng, *, floor: str = "class mean"
+    attack_errors: PerImage, floor_errors: OtherPerImage, rng: Rng, *, floor: str = "class mean"
 ) -> Quantity:
     """L = 1 - mean(attack error) / mean(floor error), clipped to [0, 1].
 
@@ -63,7 +63,7 @@ def leakage(
 
 def tail_leakage(
     attack_errors: PerImage,
-    floor_errors: PerImage,
+    floor_errors: OtherPerImage,
     *,
     share: float = 0.01,
     floor: str = "class mean",
@@ -110,7 +110,7 @@ def _assumptions(floor: str) -> tuple[str, ...]:
     )
 
 
-def _check(attack_errors: PerImage, floor_errors: PerImage, floor: str) -> None:
+def _check(attack_errors: PerImage, floor_errors: OtherPerImage, floor: str) -> None:
     if len(attack_errors) != len(floor_errors) or not len(attack_errors):
         raise BadData(
             f"{len(attack_errors)} attack errors, {len(floor_errors)} floor errors: "

@@ -7,16 +7,17 @@ from torch import Tensor
 
 from splitveil.errors import BadData
 from splitveil.estimators.bootstrap import mean_interval
-from splitveil.measures.checks import finite, same_shape
+from splitveil.measures.checks import Originals, finite, same_shape
 from splitveil.quantities import Kind, Quantity
 from splitveil.rng import Rng
 from splitveil.shapes import Images, PerImage, Targets
 
 _SSIM_WINDOW = 11
+_SSIM_BORDER = _SSIM_WINDOW // 2
 _CHUNK = 256
 
 
-def mse_per_image(reconstruction: Targets, original: Targets) -> PerImage:
+def mse_per_image(reconstruction: Targets, original: Originals) -> PerImage:
     """Mean squared error of each image: sum over its values of (x̂ - x)² / values.
 
     Returns:
@@ -32,7 +33,7 @@ def mse_per_image(reconstruction: Targets, original: Targets) -> PerImage:
     return difference.square().mean(1, dtype=torch.float64).cpu()
 
 
-def psnr_per_image(reconstruction: Targets, original: Targets) -> PerImage:
+def psnr_per_image(reconstruction: Targets, original: Originals) -> PerImage:
     """Peak signal-to-noise ratio of each image, -10 log10(mse), for values in [0, 1].
 
     Returns:
@@ -44,11 +45,12 @@ def psnr_per_image(reconstruction: Targets, original: Targets) -> PerImage:
     return -10 * torch.log10(mse_per_image(reconstruction, original))
 
 
-def ssim_per_image(reconstruction: Images, original: Images) -> PerImage:
+def ssim_per_image(reconstruction: Images, original: Originals) -> PerImage:
     """Structural similarity of each image (Wang et al. 2004): 11x11 Gaussian window, sd 1.5.
 
     Returns:
-        Float64 in [-1, 1], for values in [0, 1], channels averaged.
+        Float64 in [-1, 1], for values in [0, 1], channels averaged; only windows that lie wholly
+        inside the image count, as in scikit-image.
 
     Raises:
         BadData: as `mse_per_image`, or if a side is shorter than the window.
@@ -65,10 +67,15 @@ def ssim_per_image(reconstruction: Images, original: Images) -> PerImage:
         )
     parts: list[Tensor] = []
     for x, y in zip(reconstruction.split(_CHUNK), original.split(_CHUNK), strict=True):
-        values = structural_similarity_index_measure(
-            x.detach().float(), y.detach().float(), data_range=1.0, reduction="none"
+        _, image = structural_similarity_index_measure(
+            x.detach().float(),
+            y.detach().float(),
+            data_range=1.0,
+            reduction="none",
+            return_full_image=True,
         )
-        parts.append(torch.as_tensor(values).reshape(-1).double().cpu())
+        whole = image[..., _SSIM_BORDER:-_SSIM_BORDER, _SSIM_BORDER:-_SSIM_BORDER]
+        parts.append(whole.flatten(1).mean(1, dtype=torch.float64).cpu())
     return torch.cat(parts).clamp_(-1.0, 1.0)
 
 
@@ -108,7 +115,7 @@ def mean_of(
     )
 
 
-def mse(reconstruction: Targets, original: Targets, rng: Rng) -> Quantity:
+def mse(reconstruction: Targets, original: Originals, rng: Rng) -> Quantity:
     """Mean over images of `mse_per_image`, per value.
 
     Example:
@@ -122,10 +129,10 @@ def mse(reconstruction: Targets, original: Targets, rng: Rng) -> Quantity:
         BadData: as `mse_per_image`.
     """
     errors = mse_per_image(reconstruction, original)
-    return mean_of(errors, rng, unit="mse per value", support=(0, math.inf))
+    return mean_of(errors, rng, unit="mse per value", support=(0.0, math.inf))
 
 
-def psnr(reconstruction: Targets, original: Targets, rng: Rng) -> Quantity:
+def psnr(reconstruction: Targets, original: Originals, rng: Rng) -> Quantity:
     """Mean over images of `psnr_per_image`, in dB.
 
     At least the PSNR of the mean error (Jensen); infinite as soon as one image is exact.
@@ -137,7 +144,7 @@ def psnr(reconstruction: Targets, original: Targets, rng: Rng) -> Quantity:
     return mean_of(values, rng, unit="dB", assumptions=("mean of per-image PSNR, peak 1",))
 
 
-def psnr_of_mean(reconstruction: Targets, original: Targets, rng: Rng) -> Quantity:
+def psnr_of_mean(reconstruction: Targets, original: Originals, rng: Rng) -> Quantity:
     """PSNR of the mean error over images, -10 log10(mean mse), in dB.
 
     Raises:
@@ -157,11 +164,11 @@ def psnr_of_mean(reconstruction: Targets, original: Targets, rng: Rng) -> Quanti
     )
 
 
-def ssim(reconstruction: Images, original: Images, rng: Rng) -> Quantity:
+def ssim(reconstruction: Images, original: Originals, rng: Rng) -> Quantity:
     """Mean over images of `ssim_per_image`, without unit.
 
     Raises:
         BadData: as `ssim_per_image`.
     """
     values = ssim_per_image(reconstruction, original)
-    return mean_of(values, rng, unit="ssim", support=(-1, 1), assumptions=("peak 1",))
+    return mean_of(values, rng, unit="ssim", support=(-1.0, 1.0), assumptions=("peak 1",))

@@ -3,12 +3,12 @@
 from scipy import stats
 
 from splitveil.errors import BadData
-from splitveil.measures.checks import finite
+from splitveil.measures.checks import OtherLabels, OtherLogits, finite
 from splitveil.quantities import Kind, Quantity
-from splitveil.shapes import Labels, Logits, Mask
+from splitveil.shapes import Logits, Mask
 
 
-def accuracy(logits: Logits, labels: Labels) -> Quantity:
+def accuracy(logits: Logits, labels: OtherLabels) -> Quantity:
     """Share of images whose largest logit is the label's, with its exact binomial interval.
 
     Clopper and Pearson 1934, 95 %; unit: share in [0, 1]; kind: measured.
@@ -34,7 +34,7 @@ def accuracy(logits: Logits, labels: Labels) -> Quantity:
     return share_of(logits.argmax(1) == labels.to(logits.device))
 
 
-def agreement(logits: Logits, reference: Logits) -> Quantity:
+def agreement(logits: Logits, reference: OtherLogits) -> Quantity:
     """Share of images on which two networks name the same class; needs no labels.
 
     Raises:
