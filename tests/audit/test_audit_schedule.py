@@ -2,7 +2,7 @@ import math
 
 from audit_toys import trial
 
-from splitveil.audit.schedule import Job, Schedule, makespan, order
+from splitveil.audit.schedule import DEAR, Job, Schedule, makespan, order
 
 
 def job(number: int, seconds: float, *, method: str = "A()", cut: str = "c", rank: int = 0) -> Job:
@@ -24,10 +24,16 @@ def numbers(schedule: Schedule) -> list[int]:
     return found
 
 
-def test_cheap_first_then_longest_first_within_rank() -> None:
-    jobs = [job(0, 9.0), job(1, 1.0), job(2, 20.0), job(3, 2.0), job(4, 50.0, rank=1), job(5, 5.0)]
-    assert [j.trial.seed for j in order(jobs)] == [1, 3, 2, 0, 5, 4]
-    assert numbers(Schedule(jobs)) == [1, 3, 2, 0, 5, 4]
+def test_by_rank_then_dear_ones_longest_first() -> None:
+    jobs = [
+        job(0, 9.0, rank=DEAR),
+        job(1, 1.0, rank=1),
+        job(2, 20.0, rank=DEAR),
+        job(3, 2.0, rank=1),
+        job(4, 50.0, rank=0),
+    ]
+    assert [j.trial.seed for j in order(jobs)] == [4, 1, 3, 2, 0]
+    assert numbers(Schedule(jobs)) == [4, 1, 3, 2, 0]
 
 
 def test_a_worker_keeps_its_cut_among_cheap_trials() -> None:
@@ -42,7 +48,7 @@ def test_a_worker_keeps_its_cut_among_cheap_trials() -> None:
 
 def test_what_does_not_fit_is_left_with_a_reason_and_shorter_trials_still_run() -> None:
     clock = Clock()
-    schedule = Schedule([job(0, 30.0), job(1, 8.0), job(2, 1.0)], seconds=10.0, clock=clock)
+    schedule = Schedule([job(2, 1.0), job(0, 30.0), job(1, 8.0)], seconds=10.0, clock=clock)
     first = schedule.next(None)
     assert first is not None
     assert first.seed == 2
@@ -93,3 +99,20 @@ def test_makespan_is_that_of_list_scheduling() -> None:
     assert makespan(jobs, 2) == 9.0
     assert makespan([], 2) == 0.0
     assert math.isclose(makespan(jobs, 0), 18.0)
+
+
+def test_two_large_trials_never_run_together() -> None:
+    jobs = [
+        Job(trial=trial(number), seconds=1.0, bytes=size)
+        for number, size in enumerate((60, 70, 20, 30))
+    ]
+    schedule = Schedule(jobs, bytes=100.0)
+    first, second = schedule.next(None), schedule.next(None)
+    assert first is not None
+    assert second is not None
+    assert (first.seed, second.seed) == (0, 2)
+    assert schedule.next(None) is None  # 80 are in use: the worker is let go, nothing is lost
+    schedule.finish(first, 1.0)
+    assert numbers(schedule) == [1]
+    alone = Schedule(jobs, bytes=10.0)
+    assert alone.next(None) is not None  # what runs alone always may

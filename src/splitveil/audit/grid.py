@@ -14,7 +14,7 @@ from splitveil.audit.estimates import (
 )
 from splitveil.audit.plan import AuditPlan, Budget
 from splitveil.audit.recipes import read_attack, read_release
-from splitveil.audit.schedule import Job, Left, makespan
+from splitveil.audit.schedule import DEAR, Job, Left, makespan
 from splitveil.errors import BadInput
 from splitveil.partition.types import Cut
 from splitveil.records import Task, Trial
@@ -25,7 +25,7 @@ PLAIN = repr(Identity())
 ACCURACY = "accuracy()"
 MOMENTS = "moments()"
 BOUND = "genie_bound()"
-NOISE = "gaussian(sigma=1.0)"
+NOISE = "gaussian(sigma=2.0)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +39,18 @@ class Grid:
         """Expected wall time of all jobs on `workers` processes."""
         return makespan(self.jobs, workers)
 
+    @property
+    def together(self) -> float:
+        """Memory in bytes that trials running at the same time may share.
+
+        Two of the largest never run together, which keeps small audits within 2 GB.
+        """
+        return max(700e6, 1.25 * max((job.bytes for job in self.jobs), default=0))
+
     def memory(self, workers: int) -> int:
         """Expected peak memory in bytes of this process and `workers` others."""
         largest = sorted((job.bytes for job in self.jobs), reverse=True)[: max(1, workers)]
-        return WORKER_BYTES * (1 + workers) + sum(largest)
+        return int(WORKER_BYTES * (1 + workers) + min(sum(largest), self.together))
 
 
 def spaced(cuts: Sequence[Cut], count: int) -> tuple[Cut, ...]:
@@ -113,12 +121,11 @@ def _cells(plan: AuditPlan, cuts: Sequence[Cut]) -> tuple[list[_Cell], list[Left
         seeds = range(seed, seed + limits.seeds)
         cells += [_Cell(Task.ATTACK, cut, m, seed=s) for cut in cuts for m in own for s in seeds]
         strong = own
-        noisy = spaced(cuts, limits.noise_cuts)
     else:
         some, left = _budgeted(cuts, limits, seed)
         cells += some
         strong = list(_dear(limits))
-        noisy = _noise_cuts(cuts, limits)
+    noisy = _noise_cuts(cuts, limits)
     for text in plan.releases or (NOISE,):
         release = repr(read_release(text))
         if release != PLAIN:
@@ -149,7 +156,8 @@ def _budgeted(cuts: Sequence[Cut], limits: Budget, seed: int) -> tuple[list[_Cel
         ):
             if cut in chosen:
                 cells += [
-                    _Cell(Task.ATTACK, cut, method, seed=s) for s in range(seed, seed + seeds)
+                    _Cell(Task.ATTACK, cut, method, seed=s, rank=DEAR)
+                    for s in range(seed, seed + seeds)
                 ]
             else:
                 trial = Trial(
@@ -161,9 +169,13 @@ def _budgeted(cuts: Sequence[Cut], limits: Budget, seed: int) -> tuple[list[_Cel
 
 
 def _noise_cuts(cuts: Sequence[Cut], limits: Budget) -> tuple[Cut, ...]:
-    """Cuts of the noise arm among those of the decoder, the very first left out."""
-    where = spaced(spaced(cuts, limits.ridge_cuts), limits.decoder_cuts)
-    return spaced(where[1:] or where, limits.noise_cuts)
+    """The narrowest cuts that the ridge is run at, the deepest among equals.
+
+    Noise of a given strength hides most where few values cross.
+    """
+    where = spaced(cuts, limits.ridge_cuts)
+    ranked = sorted(where, key=lambda cut: (cut.layout.size, -cut.depth))
+    return tuple(ranked[: limits.noise_cuts])
 
 
 def _arm(release: str, cuts: Sequence[Cut], methods: Sequence[str], seed: int) -> list[_Cell]:
@@ -172,7 +184,7 @@ def _arm(release: str, cuts: Sequence[Cut], methods: Sequence[str], seed: int) -
     for cut in cuts:
         cells.append(_Cell(Task.UTILITY, cut, ACCURACY, release, seed))
         cells.append(_Cell(Task.BOUND, cut, BOUND, release, seed))
-        cells += [_Cell(Task.ATTACK, cut, method, release, seed) for method in methods]
+        cells += [_Cell(Task.ATTACK, cut, method, release, seed, DEAR) for method in methods]
     return cells
 
 

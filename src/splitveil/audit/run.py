@@ -230,7 +230,7 @@ class _Audit:
         manifest = self._describe(prepared)
         self._score_uncut(prepared, kept)
         jobs = [job for job in grid.jobs if job.trial.id not in kept]
-        schedule = Schedule(jobs, seconds=self.plan.limits.seconds)
+        schedule = Schedule(jobs, seconds=self.plan.limits.seconds, bytes=grid.together)
         self._announce(schedule, len(grid.jobs) - len(jobs), prepared)
         complete = False
         try:

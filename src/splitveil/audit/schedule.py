@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 
 from splitveil.records import Trial
 
-_CHEAP = 4.0
-"""Trials expected to take less than so many seconds count as cheap."""
+DEAR = 2
+"""The rank from which jobs go longest first; below it they go in the order given."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """A trial with what it is expected to take.
 
-    `rank` orders trials before their cost does: lower goes first.
+    `rank` comes before cost: lower goes first.
     """
 
     trial: Trial
@@ -46,12 +46,13 @@ class Left:
 class Schedule:
     """A queue of jobs with a deadline, in seconds after the schedule was made.
 
-    Jobs that cannot end in time go to `left` when their turn comes. `overhead` is what remains to
-    be done after the last trial.
+    Jobs that cannot end in time go to `left` when their turn comes. Jobs that run together share
+    `bytes` of memory: one that does not fit waits, and smaller ones behind it go first.
     """
 
     jobs: Sequence[Job]
     seconds: float = math.inf
+    bytes: float = math.inf
     clock: Callable[[], float] = time.monotonic
     left: list[Left] = field(default_factory=list)
 
@@ -64,8 +65,8 @@ class Schedule:
     def next(self, last: Trial | None) -> Trial | None:
         """The next trial that fits; among equals one of the cut the worker knows already."""
         now = self.clock() - self._began
-        while self._pending:
-            job = self._pending.pop(self._position(last))
+        while (position := self._position(last)) is not None:
+            job = self._pending.pop(position)
             expected = self.expected(job)
             if now + expected <= self.seconds:
                 self._running[job.trial.id] = (job, self.clock())
@@ -80,17 +81,28 @@ class Schedule:
             "run again with the same folder to add it, or allow a larger budget"
         )
 
-    def _position(self, last: Trial | None) -> int:
-        """The first pending job, or the first of its rank at the cut the worker knows."""
-        if last is None or self._pending[0].seconds >= _CHEAP:
-            return 0
-        rank = self._pending[0].rank
-        for position, job in enumerate(self._pending):
-            if job.rank != rank or job.seconds >= _CHEAP:
-                break
-            if job.trial.cut == last.cut:
-                return position
-        return 0
+    def _position(self, last: Trial | None) -> int | None:
+        """The first pending job that fits memory; among cheap ones of its rank, of the known cut."""
+        used = sum(job.bytes for job, _ in self._running.values())
+        fit = [
+            place
+            for place, job in enumerate(self._pending)
+            if not self._running or used + job.bytes <= self.bytes
+        ]
+        if not fit:
+            return None
+        first = self._pending[fit[0]]
+        if last is None or first.rank >= DEAR:
+            return fit[0]
+        return next(
+            (
+                place
+                for place in fit
+                if self._pending[place].rank == first.rank
+                and self._pending[place].trial.cut == last.cut
+            ),
+            fit[0],
+        )
 
     def finish(self, trial: Trial, seconds: float) -> None:
         """Learn from a trial that ended after `seconds`."""
@@ -127,12 +139,8 @@ class Schedule:
 
 
 def order(jobs: Sequence[Job]) -> list[Job]:
-    """By rank; within a rank cheap jobs in the order given, then dear ones longest first."""
-    keyed = [
-        (job.rank, job.seconds >= _CHEAP, -job.seconds if job.seconds >= _CHEAP else 0.0, place)
-        for place, job in enumerate(jobs)
-    ]
-    return [jobs[key[-1]] for key in sorted(keyed)]
+    """By rank; cheap ranks in the order given, dear ones longest first."""
+    return sorted(jobs, key=lambda job: (job.rank, -job.seconds if job.rank >= DEAR else 0.0))
 
 
 def makespan(jobs: Sequence[Job], workers: int) -> float:

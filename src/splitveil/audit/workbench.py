@@ -32,6 +32,7 @@ from splitveil.rng import Rng
 from splitveil.threat import Auxiliary, Observation, WhiteBox, white_box
 
 _CHUNK = 250
+_SSIM_SIDE = 11
 _CALIBRATION = 2000
 SHOWN = 16
 """Test images whose reconstructions are kept as pictures."""
@@ -80,7 +81,11 @@ def pixels(x: Tensor) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class _Split:
-    """What an attack made of one split: errors image by image, and the first reconstructions."""
+    """What an attack made of one split: errors image by image, and the first reconstructions.
+
+    `ssim` is that of the first chunk, where images are large enough: its window costs more than
+    most attacks.
+    """
 
     mse: Tensor
     ssim: Tensor | None
@@ -219,7 +224,7 @@ class Workbench:
         """Attack one split in chunks; what is sent depends on the cut, not on the attack."""
         images: LabelledImages = getattr(self.subject, split)
         sent = Rng(trial.seed).child("sent", trial.cut, trial.release, split)
-        errors, likeness, shown = [], [], images.x[:0].cpu()
+        errors, likeness, shown = [], None, images.x[:0].cpu()
         for start in range(0, len(images), _CHUNK):
             x = images.x[start : start + _CHUNK]
             y = None if images.y is None or not labels else images.y[start : start + _CHUNK]
@@ -227,11 +232,11 @@ class Workbench:
             seen = Observation(z[:, None, :], partition.cut.layout, y)
             made = fitted(seen, rng.child("rebuild", split, start))
             errors.append(measures.mse_per_image(made, x))
-            if min(x.shape[-2:]) >= 11:
-                likeness.append(measures.ssim_per_image(made, x))
             if start == 0:
+                if min(x.shape[-2:]) >= _SSIM_SIDE:
+                    likeness = measures.ssim_per_image(made, x)
                 shown = made[:SHOWN].cpu()
-        return _Split(torch.cat(errors), torch.cat(likeness) if likeness else None, shown)
+        return _Split(torch.cat(errors), likeness, shown)
 
     @cached_property
     def _floor(self) -> tuple[Tensor, str]:
