@@ -114,6 +114,11 @@ def folder_of_other_things() -> list[str]:
     return ["audit", "--out", "out", "--attack", "MeanImage()", "--jobs", "0"]
 
 
+def folder_below_a_file() -> list[str]:
+    Path("file").write_text("precious")
+    return ["audit", "--out", "file/run", "--attack", "MeanImage()", "--jobs", "0"]
+
+
 def data_of_nan() -> list[str]:
     np.savez("nan.npz", x=np.full((40, 32, 32), np.nan, np.float32), y=np.arange(40) % 10)
     return ["audit", "--data", "nan.npz"]
@@ -160,6 +165,7 @@ CASES: dict[str, tuple[list[str] | Callable[[], list[str]], str]] = {
     "settings have an unknown table": (unknown_setting, "did you mean model"),
     "settings exist": (settings_exist, "--force"),
     "run is missing": (["report", "nowhere"], "nowhere"),
+    "folder cannot be made": (folder_below_a_file, "file/run"),
     "folder holds other things": (folder_of_other_things, "other"),
 }
 

@@ -5,9 +5,13 @@ itself; 130 stopped by Ctrl-C. An error is one line on stderr; `--traceback` add
 """
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
+
+# the library names settings as Python does: size=32 is --size 32 here
+_SETTING = re.compile(r"\b(channels|classes|jobs|mean|output|size|std|weights)=")
 
 DONE, GATE_FAILED, BAD_INPUT, INCONCLUSIVE, FAULT, STOPPED = 0, 1, 2, 3, 70, 130
 
@@ -35,14 +39,13 @@ def run(arguments: Sequence[str]) -> int:
         _complain(str(error), arguments)
     except AuditError as error:
         code = BAD_INPUT
-        _complain(str(error), arguments)
+        _complain(_SETTING.sub(r"--\1 ", str(error)), arguments)
     except BrokenPipeError:
         # the reader of our output went away, as `head` does: no error, and nothing left to flush
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = DONE
     except (KeyboardInterrupt, typer.Abort):
         code = STOPPED
-        _complain("stopped", arguments)
     except Exception as error:
         code = FAULT
         _complain(
@@ -50,6 +53,8 @@ def run(arguments: Sequence[str]) -> int:
             "and report what it prints)",
             arguments,
         )
+    if code == STOPPED:
+        _complain("stopped; run the same command to go on where it was", ())
     return code if isinstance(code, int) else DONE
 
 

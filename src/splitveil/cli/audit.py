@@ -178,9 +178,7 @@ def _run(
     else:
         typer.echo(finished.verdict)
         typer.echo(f"Report: {page}")
-    if code == STOPPED:
-        typer.echo(f"Error: {finished.message}", err=True)
-    elif found["failures"]:
+    if found["failures"]:
         typer.echo(f"Note: {finished.message}", err=True)
     if open_:
         open_in_browser(page)
