@@ -31,7 +31,7 @@ def trace_export(model: nn.Module, example: Tensor) -> tuple[nn.Module, fx.Graph
             copy.meta = {"scope": _scope(node)}
             copies[node] = copy
     for node in plain.find_nodes(op="get_attr"):
-        _adopt(model, module, str(node.target))
+        node.target = _adopt(model, module, str(node.target))
     return model, plain
 
 
@@ -47,11 +47,13 @@ def _scope(node: fx.Node) -> tuple[str, ...]:
     return tuple(scope)
 
 
-def _adopt(model: nn.Module, module: nn.Module, name: str) -> None:
-    """Give the model those constants that export lifted out of its code."""
+def _adopt(model: nn.Module, module: nn.Module, name: str) -> str:
+    """Where the model holds a tensor; constants that export lifted out of code are given to it."""
     holder, _, leaf = name.rpartition(".")
     try:
         getattr(model.get_submodule(holder), leaf)
     except AttributeError:
         value = getattr(module.get_submodule(holder), leaf)
-        model.register_buffer(name.replace(".", "_"), value, persistent=False)
+        name = "_constant_" + name.replace(".", "_")
+        model.register_buffer(name, value, persistent=False)
+    return name

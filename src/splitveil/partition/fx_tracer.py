@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
+from torch.fx.proxy import ParameterProxy
 
 from splitveil.errors import UnsupportedCut
 
@@ -35,8 +36,7 @@ class AutoLeafTracer(fx.Tracer):
     """
 
     def __init__(self, leaves: frozenset[str]) -> None:
-        fx.Tracer.__init__(self, autowrap_modules=(math,), param_shapes_constant=True)
-        self.proxy_buffer_attributes = True
+        fx.Tracer.__init__(self, autowrap_modules=(math,))
         self.leaves = leaves
         self.failures: dict[str, str] = {}
         self._scope: list[str] = []
@@ -50,8 +50,28 @@ class AutoLeafTracer(fx.Tracer):
         return fx.Tracer.is_leaf_module(self, m, module_qualified_name)
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
-        # A fresh cache each time: a cached proxy may belong to an attempt that was taken back.
-        return fx.Tracer.getattr(self, attr, attr_val, {})
+        """Stand-ins for parameters, with constant shapes, and for buffers; never cached ones.
+
+        A cached stand-in may belong to an attempt that was taken back.
+        """
+        if not isinstance(attr_val, Tensor) or isinstance(attr_val, fx.Proxy):
+            return attr_val
+        for name, value in self.root.named_parameters(remove_duplicate=False):
+            if value is attr_val:
+                return self._stand_in(name, value)
+        for name, buffer in self.root.named_buffers(remove_duplicate=False):
+            if buffer is attr_val:
+                return self.create_proxy("get_attr", name, (), {})
+        return attr_val
+
+    def _stand_in(self, name: str, value: nn.Parameter) -> fx.Proxy:
+        return self.create_proxy(
+            "get_attr",
+            name,
+            (),
+            {},
+            proxy_factory_fn=lambda node: ParameterProxy(self, node, name, value),
+        )
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         node = fx.Tracer.create_node(self, *args, **kwargs)

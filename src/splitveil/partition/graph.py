@@ -19,7 +19,7 @@ from splitveil.partition.functional import (
 from splitveil.partition.fx_tracer import trace_fx
 from splitveil.partition.naming import outline
 from splitveil.partition.traced import Traced
-from splitveil.partition.verify import difference_in_train, same_in_eval
+from splitveil.partition.verify import difference_in_train, replica, same_in_eval
 
 _Tracing = Callable[[nn.Module, Tensor], tuple[nn.Module, fx.Graph]]
 
@@ -61,7 +61,7 @@ def _check(model: nn.Module, example: Tensor) -> None:
     for name, value in (*model.named_parameters(), *model.named_buffers()):
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise BadModel(f"weights '{name}' hold NaN or infinity: load or train the model anew")
-    trial = copy.deepcopy(model).eval()
+    trial = replica(model).eval()
     try:
         with torch.no_grad():
             trial(example[:1].clone())
@@ -104,30 +104,30 @@ def _attempt(name: str, tracing: _Tracing, model: nn.Module, example: Tensor) ->
     )
 
 
-def _copy(model: nn.Module) -> nn.Module:
-    twin = copy.deepcopy(model).eval()
+def _functional(twin: nn.Module) -> nn.Module:
+    twin.eval()
     make_modules_functional(twin)
     return twin
 
 
 def _by_export(model: nn.Module, example: Tensor) -> tuple[nn.Module, fx.Graph]:
-    return trace_export(_copy(model), probe(example))
+    return trace_export(_functional(copy.deepcopy(model)), probe(example))
 
 
 def _by_fx(model: nn.Module, example: Tensor) -> tuple[nn.Module, fx.Graph]:
     """Trace in eval and in train; modules that run other code in train stay whole."""
     leaves: frozenset[str] = frozenset()
     while True:
-        root, graph = trace_fx(_copy(model), leaves)
+        root, graph = trace_fx(_functional(replica(model)), leaves)
         try:
-            _, training = trace_fx(_copy(model).train(), leaves)
+            _, training = trace_fx(_functional(replica(model)).train(), leaves)
         except Exception:
             break
         more = _modal(root, graph, training) - leaves
         if not more:
             break
         leaves |= more
-    clean = _copy(model)
+    clean = _functional(copy.deepcopy(model))
     for name, value in root.named_buffers():
         if name.startswith("_tensor_constant"):
             clean.register_buffer(name, value, persistent=False)

@@ -111,9 +111,16 @@ def _outline(module: nn.Module) -> Outline:
 def step(node: fx.Node, root: nn.Module) -> str:
     """What a node does, spelt the same for modules, functions, methods and ATen."""
     if node.op == "call_module":
-        name = type(root.get_submodule(str(node.target))).__name__
+        name = _class(root.get_submodule(str(node.target))).__name__
         return _plain(re.sub(r"(?<=BatchNorm)\dd$", "", name.removeprefix("Modal")))
     return _plain(operation(node))
+
+
+def _class(module: nn.Module) -> type[nn.Module]:
+    """The module's class, or the torch layer it is a variety of."""
+    lineage = type(module).__mro__
+    known = (c for c in lineage if c.__module__.startswith("torch.nn") and c is not nn.Module)
+    return next(known, type(module))
 
 
 def _plain(name: str) -> str:

@@ -13,6 +13,11 @@ from splitveil.rng import Rng
 _STREAM = Rng(0, ("trace", "verify"))
 
 
+def replica(model: nn.Module) -> nn.Module:
+    """A deep copy that shares the parameters, for runs that do not train."""
+    return copy.deepcopy(model, {id(p): p for p in model.parameters()})
+
+
 def same(first: Any, second: Any) -> bool:
     """Equal structure, types, shapes and values; NaN equals NaN."""
     ours, our_spec = pytree.tree_flatten(first)
@@ -33,7 +38,7 @@ def _same_leaf(first: Any, second: Any) -> bool:
 @torch.no_grad()
 def same_in_eval(model: nn.Module, traced: nn.Module, probes: Iterable[Tensor]) -> bool:
     """Whether both give the same outputs in eval, under the same forked seed."""
-    reference = copy.deepcopy(model).eval()
+    reference = replica(model).eval()
     traced.eval()
     return all(same(_run(reference, x), _run(traced, x)) for x in probes)
 
@@ -45,7 +50,7 @@ def difference_in_train(model: nn.Module, traced: nn.Module, x: Tensor) -> str:
     Compared are the outputs and the floating-point buffers that both have, such as running
     statistics, afterwards.
     """
-    reference, candidate = copy.deepcopy(model).train(), copy.deepcopy(traced).train()
+    reference, candidate = replica(model).train(), replica(traced).train()
     try:
         expected = _run(reference, x)
     # Any failure of foreign code means the same: the model itself does not run in train.
