@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
+from itertools import pairwise
 
 from torch import fx, nn
 
@@ -150,8 +151,7 @@ class CutFinder:
     def _insides(self) -> list[int]:
         """For each residual block, the unit after which to cut inside it."""
         chosen: dict[str, tuple[tuple[int, float], int]] = {}
-        joints = self._joints()
-        for start, end in zip(joints, [*joints[1:], self._end], strict=True):
+        for start, end in pairwise([*self._joints(), self._end]):
             if not self._is_residual(start, end):
                 continue
             owner = self._owner(start + 1, end) or str(start)
