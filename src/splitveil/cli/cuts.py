@@ -39,6 +39,7 @@ def cuts(
     """
     import json
 
+    from splitveil.errors import UnsupportedCut
     from splitveil.models import load_model
     from splitveil.partition import measure_costs, trace
 
@@ -52,6 +53,8 @@ def cuts(
     example = _example(loaded, channels, size)
     traced = trace(loaded.network, example)
     chosen = traced.prefixes() if all_ else traced.menu()
+    if not chosen:
+        raise UnsupportedCut(f"{loaded.name} has no place to cut: its layers cannot be told apart")
     costs = measure_costs(traced, chosen, example)
     if json_:
         described = {
