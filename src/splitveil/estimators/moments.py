@@ -13,7 +13,7 @@ from splitveil.errors import BadData, BadPlan
 from splitveil.estimators.bootstrap import Interval
 from splitveil.shapes import Features, Labels
 
-_BLOCK_VALUES = 1 << 22
+_BLOCK_VALUES = 1 << 19
 _GROUPS = (16, 8, 4, 2)
 
 
@@ -125,7 +125,7 @@ class ClassMoments:
         for block, classes, names in zip(
             z.detach().cpu().split(rows), labels.split(rows), ids.cpu().split(rows), strict=True
         ):
-            self._absorb(block.double(), classes, names)
+            self._absorb(block.to(torch.float64, copy=True), classes, names)
 
     def _checked(self, z: Tensor, y: Tensor | None, ids: Tensor) -> Tensor:
         if z.shape[1] != self.features or len(ids) != len(z):
@@ -139,7 +139,7 @@ class ClassMoments:
                 if self.labelled
                 else "these moments were begun without labels: begin them with a class count"
             )
-        if not torch.isfinite(z).all():
+        if not torch.isfinite(z.detach().sum(dtype=torch.float64)):
             raise BadData("features hold NaN or infinity: check the model's weights and the images")
         labels = torch.zeros(len(z), dtype=torch.int64) if y is None else y.cpu()
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.classes:
@@ -150,21 +150,22 @@ class ClassMoments:
         return labels
 
     def _absorb(self, z: Tensor, labels: Tensor, ids: Tensor) -> None:
+        """One block; `z` is overwritten."""
         if not len(z):
             return
         if self._reference is None:
             self._reference = z.mean(0)
-        z = z - self._reference
+        z -= self._reference
         if self.groups:
             cells = _group_of(ids, self.groups) * self.classes + labels
             self._group_count += cells.bincount(minlength=len(self._group_count))
             self._group_sum.index_add_(0, cells, z.float())
-            self._group_square.index_add_(0, cells, z.square().sum(1))
+            self._group_square.index_add_(0, cells, _squared_norm(z))
         count = labels.bincount(minlength=self.classes)
         mean = torch.zeros_like(self._mean).index_add_(0, labels, z)
         mean /= count.clamp_min(1)[:, None]
-        squared = (z - mean[labels]).square().sum(1)
-        scatter = torch.zeros_like(self._scatter).index_add_(0, labels, squared)
+        z -= mean.index_select(0, labels)
+        scatter = torch.zeros_like(self._scatter).index_add_(0, labels, _squared_norm(z))
         self._combine(count, mean, scatter)
 
     def _combine(self, count: Tensor, mean: Tensor, scatter: Tensor) -> None:
@@ -172,8 +173,8 @@ class ClassMoments:
         joint = self._count + count
         share = count.double() / joint.clamp_min(1)
         step = mean - self._mean
-        self._scatter += scatter + step.square().sum(1) * self._count * share
-        self._mean += step * share[:, None]
+        self._scatter += scatter + _squared_norm(step) * self._count * share
+        self._mean.addcmul_(step, share[:, None])
         self._count = joint
 
     def merge(self, other: "ClassMoments") -> None:
@@ -282,6 +283,11 @@ def _summary(
         "rho": within / total if total > 0 and k > 1 else math.nan,
         "nc1": within / between if between > 0 and k > 1 else math.nan,
     }
+
+
+def _squared_norm(rows: Float64[Tensor, "n f"]) -> Float64[Tensor, " n"]:
+    """Sum of squares of each row, without a temporary of the rows' size."""
+    return torch.linalg.vector_norm(rows, dim=1).square()
 
 
 def _group_of(ids: Int64[Tensor, " n"], groups: int) -> Int64[Tensor, " n"]:
