@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from splitveil.errors import BudgetExceeded
+from splitveil.nets import evaluating
 from splitveil.partition.layout import Layout
 from splitveil.partition.types import Partition
 from splitveil.release.base import Release
@@ -51,7 +52,8 @@ class Oracle:
                 "raise the query budget or choose an attack that needs fewer"
             )
         self.used += len(x)
-        parts = [self._partition.features(batch) for batch in x.split(self._batch)]
+        with evaluating(self._partition.head):
+            parts = [self._partition.features(batch) for batch in x.split(self._batch)]
         return self._partition.release(torch.cat(parts), rng.torch())
 
 

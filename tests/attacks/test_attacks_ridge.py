@@ -15,6 +15,7 @@ from splitveil.attacks.ridge import Linear, solve
 from splitveil.attacks.spectrum import Spectrum
 from splitveil.partition.layout import Layout, Part
 from splitveil.rng import Rng
+from splitveil.testing.oracles import LinearGaussian
 from splitveil.threat import Auxiliary, Observation
 
 
@@ -40,6 +41,16 @@ def test_within_two_percent_of_the_exact_minimum(
     problem, exact = linear_problem(8000, d, f, sigma)
     error = _error(problem, Ridge())
     assert error == pytest.approx(exact, rel=0.02)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 1.0])
+def test_within_two_percent_of_the_public_oracle(sigma: float) -> None:
+    """Here targets are not identically distributed along their axes, and the mean is not zero."""
+    problem = LinearGaussian.random(5, 7, Rng(1), sigma=sigma)
+    fitted = Ridge().fit(problem.knowledge(8000, Rng(2)), Rng(3))
+    observation, x = problem.observe(20_000, Rng(4))
+    error = float((fitted(observation, Rng(5)) - x).double().square().mean())
+    assert error == pytest.approx(problem.mmse, rel=0.02)
 
 
 def test_excess_error_falls_like_one_over_n(linear_problem: Builder) -> None:

@@ -22,6 +22,7 @@ from splitveil.training import Epoch, Schedule, fit
 
 _BATCH = 256
 _AVERAGE = 0.99
+_FEWEST = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +71,8 @@ class Decoded(Reconstructor):
 
     def __call__(self, observation: Observation, rng: Rng) -> Targets:
         z, rows = observed(observation, self.layout, self.classes, self.standard.mean.device)
+        if not len(z):
+            return in_shape(self.guesses.centre(rows)[:, 0], self.shape)
         with torch.no_grad():
             found = [
                 self.correct(self.net, q, self.guesses(q, r), r)
@@ -119,9 +122,10 @@ class Decoder(Attack):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
     def __post_init__(self) -> None:
-        if self.width < 8 or self.width % 8 or self.depth < 1 or self.samples < 12:
+        if self.width < 8 or self.width % 8 or self.depth < 1 or self.samples < _FEWEST:
             raise BadPlan(
-                f"width must be a multiple of 8, depth at least 1, samples at least 12: {self}"
+                "width must be a multiple of 8, depth at least 1 and samples at least "
+                f"{_FEWEST}: {self}"
             )
         if self.seconds is not None and not self.seconds > 0:
             raise BadPlan(f"seconds must be positive, got {self.seconds}")
@@ -138,6 +142,11 @@ class Decoder(Attack):
 
     def fit(self, knowledge: QueryFree, rng: Rng) -> Reconstructor:
         found = gather(self, knowledge, rng, limit=self.samples)
+        if len(found.x) < _FEWEST:
+            raise BadInput(
+                f"a decoder needs at least {_FEWEST} auxiliary targets, got "
+                f"{len(found.x)}: give the attacker more data or queries, or use the ridge"
+            )
         guesses, guessed = Guesses.learn(found, rng.child("guesses"))
         error = float((guessed[:, 0] - found.x).square().mean())
         standard = Standard.of(found)

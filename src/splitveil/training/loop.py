@@ -1,8 +1,11 @@
 """The one training loop: every network in splitveil, victim or attacker, is trained by it."""
 
+import logging
 import math
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -61,6 +64,20 @@ class Trace:
     stopped_early: bool
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Fabric's remarks on the precision and devices it was told to use out of the output."""
+    log = logging.getLogger("lightning_fabric.utilities.rank_zero")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
+
+
 def fit(
     module: nn.Module,
     loss: Loss,
@@ -78,16 +95,20 @@ def fit(
     Trains `module` in place and leaves it in eval mode. `indices` are positions in [0, size) on
     the CPU; draw all randomness of the loss from `generator`. With `seconds` the cosine follows the
     clock instead of the step count once the budget is the tighter of the two, so that a run cut
-    short still ends at a small learning rate.
+    short still ends at a small learning rate; such a run does not repeat bit for bit. `on_step` is
+    called after every step, `on_epoch` after every whole pass.
 
     Raises:
-        BadPlan: if there is nothing to train on, or the loss stops being finite.
+        BadPlan: if there is nothing to train on, no time, or the loss stops being finite.
     """
-    from lightning_fabric import Fabric
-
     if size < 1:
         raise BadPlan("nothing to train on: the data set is empty")
-    fabric = Fabric(accelerator=device, devices=1, precision=schedule.precision)
+    if not seconds > 0:
+        raise BadPlan(f"seconds to train must be positive, got {seconds}")
+    with _quiet():
+        from lightning_fabric import Fabric
+
+        fabric = Fabric(accelerator=device, devices=1, precision=schedule.precision)
     # lr is a tensor-free float: it is set before every step
     optimiser = torch.optim.AdamW(
         module.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
@@ -114,18 +135,21 @@ def fit(
                 value = loss(wrapped, indices, noise)
                 wrapped_optimiser.zero_grad(set_to_none=True)
                 fabric.backward(value)
-                fabric.clip_gradients(wrapped, wrapped_optimiser, max_norm=schedule.clip)
+                norm = fabric.clip_gradients(
+                    wrapped, wrapped_optimiser, max_norm=schedule.clip, error_if_nonfinite=False
+                )
+                reached = float(value.detach())
+                if not (math.isfinite(reached) and math.isfinite(float(norm))):  # type: ignore[arg-type]
+                    raise BadPlan(
+                        f"training diverged in epoch {epoch + 1} (loss {reached}): "
+                        "lower the learning rate or check the data for NaN"
+                    )
                 wrapped_optimiser.step()
                 on_step()
-                total += float(value.detach()) * len(indices)
+                total += reached * len(indices)
             if stopped:
                 break
             mean = total / size
-            if not math.isfinite(mean):
-                raise BadPlan(
-                    f"training diverged in epoch {epoch + 1} (loss {mean}): "
-                    "lower the learning rate or check the data for NaN"
-                )
             losses.append(mean)
             on_epoch(Epoch(epoch + 1, schedule.epochs, mean, time.monotonic() - start))
     module.eval()

@@ -1,0 +1,37 @@
+import pytest
+
+from splitveil.attacks import (
+    ClassMean,
+    Decoder,
+    MeanImage,
+    NearestAuxiliary,
+    PatchRidge,
+    Ridge,
+    __all__,
+)
+from splitveil.attacks.base import Attack
+from splitveil.testing.conformance.attacks import AttackConformance
+
+ATTACKS = (
+    MeanImage(),
+    ClassMean(),
+    NearestAuxiliary(samples=40),
+    Ridge(),
+    Ridge(samples=20),
+    PatchRidge(),
+    PatchRidge(neighbourhoods=(3,), samples=30),
+    Decoder(epochs=1, width=8, depth=1),
+    Decoder(epochs=2, width=8, depth=1, precision="bf16-mixed"),
+)
+
+
+class TestEveryAttack(AttackConformance):
+    @pytest.fixture(params=ATTACKS, ids=repr)
+    def attack(self, request: pytest.FixtureRequest) -> Attack:
+        attack: Attack = request.param
+        return attack
+
+
+def test_every_attack_of_the_catalogue_is_held_to_it() -> None:
+    assert {type(attack).__name__ for attack in ATTACKS} == set(__all__)
+    assert list(__all__) == sorted(__all__)
