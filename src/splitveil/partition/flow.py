@@ -120,7 +120,19 @@ def execute(node: fx.Node, values: Mapping[fx.Node, Any], module: nn.Module) -> 
     if node.op == "call_function":
         function: Callable[..., Any] = node.target  # type: ignore[assignment]
         return function(*args, **kwargs)
-    return args[0]
+    return _plain(args[0])
+
+
+def _plain(value: Any) -> Any:
+    """The model's own containers in place of fx's immutable ones."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, tuple):
+        items = (_plain(item) for item in value)
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+    return value
 
 
 def last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
