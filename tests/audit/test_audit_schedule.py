@@ -94,7 +94,7 @@ def test_remaining_time() -> None:
 
 
 def test_makespan_is_that_of_list_scheduling() -> None:
-    jobs = [job(0, 5.0), job(1, 4.0), job(2, 4.0), job(3, 5.0)]
+    jobs = [job(k, seconds, rank=DEAR) for k, seconds in enumerate((5.0, 4.0, 4.0, 5.0))]
     assert makespan(jobs, 1) == 18.0
     assert makespan(jobs, 2) == 9.0
     assert makespan([], 2) == 0.0

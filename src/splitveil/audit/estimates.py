@@ -81,7 +81,7 @@ def _attack(method: str, f: int, sizes: Sizes) -> float:
         "Ridge": ridge,
         "Decoder": patch + ridge + _epochs(method) * n * 3.2e4 * d,
     }
-    return operations.get(method.partition("(")[0], _GUESS * sizes.rate)
+    return float(operations.get(method.partition("(")[0], _GUESS * sizes.rate))
 
 
 def _epochs(method: str) -> float:

@@ -82,7 +82,7 @@ class Schedule:
         )
 
     def _position(self, last: Trial | None) -> int | None:
-        """The first pending job that fits memory; among cheap ones of its rank, of the known cut."""
+        """The first pending job that fits memory; a cheap one, if it may be, of the known cut."""
         used = sum(job.bytes for job, _ in self._running.values())
         fit = [
             place
