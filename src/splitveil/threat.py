@@ -36,8 +36,18 @@ class Oracle:
     def __init__(self, partition: Partition, limit: int | None, batch: int = 256) -> None:
         self._partition = partition
         self._batch = batch
-        self.limit = limit
-        self.used = 0
+        self._limit = limit
+        self._used = 0
+
+    @property
+    def limit(self) -> int | None:
+        """How many images may be sent in all; None for any number."""
+        return self._limit
+
+    @property
+    def used(self) -> int:
+        """How many images were sent."""
+        return self._used
 
     @torch.no_grad()
     def __call__(self, x: Targets, rng: Rng) -> Features:
@@ -51,7 +61,7 @@ class Oracle:
                 f"{len(x)} queries asked, {self.limit - self.used} of {self.limit} left: "
                 "raise the query budget or choose an attack that needs fewer"
             )
-        self.used += len(x)
+        self._used += len(x)
         with evaluating(self._partition.head):
             parts = [self._partition.features(batch) for batch in x.split(self._batch)]
         return self._partition.release(torch.cat(parts), rng.torch())

@@ -94,5 +94,10 @@ def test_each_level_grants_what_it_says_and_no_more(partition: Partition) -> Non
     assert not isinstance(black, WhiteBox)
 
 
-def test_an_oracle_shows_no_partition(partition: Partition) -> None:
-    assert [n for n in vars(Oracle(partition, 1)) if not n.startswith("_")] == ["limit", "used"]
+def test_an_oracle_shows_no_partition_and_its_count_cannot_be_set(partition: Partition) -> None:
+    oracle = Oracle(partition, 1)
+    assert {n for n in dir(oracle) if not n.startswith("_")} == {"limit", "used"}
+    with pytest.raises(AttributeError):
+        oracle.used = 0  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        oracle.limit = None  # type: ignore[misc]
