@@ -62,7 +62,7 @@ class Builder:
     """Writes a run's folder piece by piece; change a field before `write`."""
 
     path: Path
-    cuts: int = 20
+    cuts: int = 8
     demo: bool = True
     labels: bool = True
     finished: bool = True

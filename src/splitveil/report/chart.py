@@ -40,7 +40,10 @@ class Axis:
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One number with its interval; `text` says it in full, `tag` is a name drawn beside it."""
+    """One number with its interval; `text` says it in full, `tag` is a name drawn beside it.
+
+    A point that is not `marked` carries the line and no mark: nothing was measured there.
+    """
 
     x: float
     y: float
@@ -48,6 +51,7 @@ class Point:
     high: float
     text: str
     tag: str = ""
+    marked: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

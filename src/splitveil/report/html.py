@@ -23,10 +23,10 @@ from splitveil.report.reading import Report, read_report
 from splitveil.report.svg import draw
 
 _SIZES = {
-    "leakage": (("wide", 990.0, 400.0), ("middle", 640.0, 360.0), ("narrow", 350.0, 320.0)),
-    "sandwich": (("wide", 990.0, 0.0), ("middle", 640.0, 0.0), ("narrow", 350.0, 0.0)),
-    "spread": (("any", 320.0, 190.0),),
-    "cost": (("wide", 480.0, 330.0), ("middle", 560.0, 330.0), ("narrow", 350.0, 300.0)),
+    "leakage": (("wide", 990.0, 400.0), ("middle", 640.0, 360.0), ("narrow", 300.0, 320.0)),
+    "sandwich": (("wide", 990.0, 0.0), ("middle", 640.0, 0.0), ("narrow", 300.0, 0.0)),
+    "spread": (("any", 310.0, 190.0),),
+    "cost": (("wide", 480.0, 330.0), ("middle", 560.0, 330.0), ("narrow", 300.0, 300.0)),
 }
 
 
@@ -111,6 +111,7 @@ def render(report: Report, rows: tuple[Row, ...], *, show_images: bool) -> str:
         "word": story.verdict_word(report),
         "headline": headline,
         "lede": lede,
+        "floor": story.floor_name(report),
         "alarms": story.alarms(report),
         "key_figures": story.key_figures(report),
         "threat_sentence": story.threat_sentence(report),
@@ -151,7 +152,7 @@ def _write_figures(report: Report, folder: Path, rows: tuple[Row, ...]) -> None:
         _write(folder / f"{chart.name}.json", data + "\n")
         _write(
             folder / f"{chart.name}.svg",
-            draw(chart, width=760, height=380, name=chart.name, style=style, heading=True),
+            draw(chart, width=760.0, height=380.0, name=chart.name, style=style, heading=True),
         )
         _write(folder / f"{chart.name}.png", png(chart))
     if rows:

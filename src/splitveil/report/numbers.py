@@ -56,7 +56,7 @@ def full(quantity: Quantity) -> str:
     return f"{text}{unit} ({quantity.kind}{level}{count})"
 
 
-def scaled(value: float, unit: str) -> str:
+def scaled(value: float | int, unit: str) -> str:
     """A count with an SI prefix: 1 250 000 and "FLOP" give 1.25 MFLOP."""
     for size, prefix in _PREFIXES:
         if abs(value) >= size:
@@ -74,7 +74,7 @@ def grouped(value: int) -> str:
     return f"{value:,}".replace(",", "\u202f")
 
 
-def seconds(value: float) -> str:
+def seconds(value: float | int) -> str:
     """A duration in the unit a person would choose."""
     if value < 1e-3:
         return f"{number(value * 1e6)} µs"

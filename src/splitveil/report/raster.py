@@ -56,6 +56,7 @@ def _draw_series(axes: Axes, series: Series) -> None:
             x, [p.low for p in points], [p.high for p in points], color=colour, alpha=0.15, lw=0
         )
     low, high = [p.low for p in points], [p.high for p in points]
+    marked = [index for index, p in enumerate(points) if p.marked]
     if series.interval == "y":
         axes.vlines(x, low, high, color=colour, lw=1, zorder=2)
     else:
@@ -70,6 +71,7 @@ def _draw_series(axes: Axes, series: Series) -> None:
         ls=_dashes(series.dash) if series.line else "none",
         marker=_MARKERS[series.marker],
         ms=5,
+        markevery=marked,
         mfc=LIGHT["card"] if hollow else colour,
         zorder=4 if best else 3,
     )

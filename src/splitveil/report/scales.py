@@ -57,13 +57,22 @@ def _linear_ticks(low: float, high: float, count: int) -> tuple[tuple[float, str
 def _log_ticks(
     low: float, high: float, count: int, *, prefixes: bool
 ) -> tuple[tuple[float, str], ...]:
+    inside: list[float] = []
     for subs in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0)):
         found = LogLocator(base=10, subs=subs, numticks=count + 2).tick_values(low, high)
         inside = [float(v) for v in found if low * 0.999 <= v <= high * 1.001]
         if len(inside) >= 3:
             break
+    if len(inside) < 2:
+        found = MaxNLocator(nbins=3).tick_values(low, high)
+        inside = [float(v) for v in found if low <= v <= high]
+    inside = inside[:: math.ceil(len(inside) / count)]
     large = prefixes and low >= 1
-    return tuple((v, scaled(v, "") if large or v >= 1e4 else number(v, 1)) for v in inside)
+    for digits in (1, 2, 3):
+        labels = [scaled(v, "") if large or v >= 1e4 else number(v, digits) for v in inside]
+        if len(set(labels)) == len(labels):
+            break
+    return tuple(zip(inside, labels, strict=True))
 
 
 def scale(axis: Axis, values: Iterable[float], start: float, end: float, count: int) -> Scale:

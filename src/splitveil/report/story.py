@@ -79,12 +79,17 @@ def key_figures(report: Report) -> list[KeyFigure]:
 def _leak_figures(report: Report) -> Iterator[KeyFigure]:
     head = report.headline
     if head is not None and head.leakage is not None:
-        yield _figure("Least leakage L found", head.leakage, report.cut_name(head.cut), "best")
+        yield _figure(
+            "Least leakage L where every attack ran",
+            head.leakage,
+            report.cut_name(head.cut),
+            "best",
+        )
         if head.psnr is not None:
             yield _figure("Likeness of images rebuilt there", head.psnr, "PSNR")
     reach = report.reach()
     if len(reach) > 1 and (most := reach[0][1]).leakage is not None:
-        yield _figure("Most leakage L found", most.leakage, report.cut_name(most.cut))
+        yield _figure("Most leakage L found anywhere", most.leakage, report.cut_name(most.cut))
     if (top := accuracy(report)) is not None:
         yield _figure("Accuracy of the uncut model", top, f"n = {top.n}")
 
@@ -105,6 +110,16 @@ def _effort_figures(report: Report) -> Iterator[KeyFigure]:
         value=str(len(report.outcomes)),
         small=f"{f'{failed} failed · ' if failed else ''}{work} of work",
     )
+
+
+def floor_name(report: Report) -> str:
+    """What leakage is measured against, as the records say it."""
+    for outcome in report.attacks():
+        if (leakage := outcome.quantities.get("leakage")) is not None:
+            for text in leakage.assumptions:
+                if text.startswith("measured against the "):
+                    return text.removeprefix("measured against the ")
+    return "class mean"
 
 
 _KNOWLEDGE = (

@@ -160,7 +160,7 @@ def _y_axis(chart: Chart, frame: Frame) -> Iterator[Markup]:
         shown = shortened(name, frame.label_limit)
         yield _label(frame.left - 8, y + 4, shown, anchor="end", css="tick")
     if chart.y.label:
-        yield _label(0, frame.top - 12, chart.y.label, css="axis")
+        yield _label(0.0, frame.top - 12, chart.y.label, css="axis")
 
 
 def _x_axis(chart: Chart, frame: Frame) -> Iterator[Markup]:
@@ -221,7 +221,7 @@ def _series(series: Series, frame: Frame) -> Iterator[Markup]:
         yield Markup('<polyline points="{}" stroke-dasharray="{}"/>').format(
             path, series.dash or "none"
         )
-    for point in points:
+    for point in (p for p in points if p.marked):
         x, y = frame.x.place(point.x), frame.y.place(point.y)
         yield Markup('<g class="point"><title>{}</title>{}{}</g>').format(
             point.text, _interval(point, series, frame), _marker(series.marker, x, y, size)
@@ -289,7 +289,7 @@ def draw(
         parts += _series(series, frame)
     parts += _tags(chart, frame)
     body = Markup().join(parts)
-    title = _label(0, -14, chart.title, css="heading") if heading else Markup()
+    title = _label(0.0, -14.0, chart.title, css="heading") if heading else Markup()
     return Markup(
         '<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" '
         'viewBox="0 {} {:.0f} {:.0f}" width="{:.0f}" height="{:.0f}" '

@@ -169,6 +169,7 @@ _TRIAL_COLUMNS = (
     Column(name="leakage L", unit="share", kind="measured"),
     Column(name="PSNR", unit="dB", kind="measured"),
     Column(name="MSE", unit="per pixel", kind="measured"),
+    Column(name="validation MSE", unit="per pixel", kind="measured"),
     Column(name="SSIM", kind="measured"),
     Column(name="accuracy", unit="share", kind="measured"),
     Column(name="n"),
@@ -178,15 +179,22 @@ _TRIAL_COLUMNS = (
 )
 
 
+_TRIAL_NUMBERS = ("leakage", "psnr", "mse", "validation_mse", "ssim", "accuracy")
+
+
 def _trial_cells(report: Report, outcome: Outcome) -> tuple[Cell, ...]:
     trial, numbers = outcome.trial, outcome.quantities
     depth = {cut.id: cut.depth for cut in report.cuts}.get(trial.cut, -1.0)
     sizes = sorted({q.n for q in numbers.values() if q.n})
     return (
-        Cell(text=trial.method, small=str(trial.task), title=f"{trial.method}, trial {trial.id}"),
+        Cell(
+            text=method_name(trial.method),
+            small=trial.method,
+            title=f"{trial.task}, {trial.method}, trial {trial.id}",
+        ),
         Cell(text=report.cut_name(trial.cut), key=repr(depth)),
         Cell(text=trial.release),
-        *(_q(numbers.get(name)) for name in ("leakage", "psnr", "mse", "ssim", "accuracy")),
+        *(_q(numbers.get(name)) for name in _TRIAL_NUMBERS),
         Cell(text=str(sizes[-1]), key=str(sizes[-1])) if sizes else _EMPTY,
         Cell(text=seconds(outcome.seconds), key=repr(outcome.seconds)),
         Cell(text=str(trial.seed), key=str(trial.seed)),
