@@ -2,9 +2,9 @@
 
 import doctest
 import importlib
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -89,11 +89,12 @@ def test_help_is_quick_and_starts_without_torch() -> None:
         "sys.exit(code or 10 * any(m in sys.modules for m in ('torch', 'numpy', 'matplotlib')))"
     )
     times = []
-    for _ in range(5):
-        began = time.perf_counter()
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
-        times.append(time.perf_counter() - began)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        # processor time, since other tests run beside this one
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert found.returncode == 0, found.stderr.decode()
         assert b"audit" in found.stdout
-    # the limit is 0.5 s on an idle machine; other tests run beside this one
-    assert min(times) < 1.0
+    assert min(times) < 0.5
