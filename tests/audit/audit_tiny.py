@@ -62,15 +62,15 @@ def unstable() -> nn.Module:
     """Another network in every process."""
     made = net()
     with torch.no_grad():
-        made[0].bias.add_(1e-3 * (os.getpid() % 1000))  # type: ignore[union-attr,operator]
+        next(made.parameters()).add_(1e-3 * (os.getpid() % 1000))
     return made
 
 
 def untrained() -> nn.Module:
     made = net()
     with torch.no_grad():
-        made[4].weight.zero_()  # type: ignore[union-attr,operator]
-        made[4].bias.zero_()  # type: ignore[union-attr,operator]
+        for parameter in list(made.parameters())[-2:]:
+            parameter.zero_()
     return made
 
 

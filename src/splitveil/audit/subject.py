@@ -61,13 +61,17 @@ def load_settings_model(plan: AuditPlan, data_classes: tuple[str, ...] = ()) -> 
     )
 
 
-def load_model_and_data(plan: AuditPlan) -> tuple[LoadedModel, Splits]:
+def load_model_and_data(
+    plan: AuditPlan, given: LoadedModel | None = None
+) -> tuple[LoadedModel, Splits]:
     """Both as a plan names them, the data in the size and channels that the model takes.
+
+    A model that is `given` is used in place of the plan's.
 
     Raises:
         BadInput: one line with what is wrong and what to do.
     """
-    model = load_settings_model(plan)
+    model = given or load_settings_model(plan)
     data = plan.data
     splits = load_data(
         data.source,
@@ -77,7 +81,7 @@ def load_model_and_data(plan: AuditPlan) -> tuple[LoadedModel, Splits]:
         limits=_limits(plan),
         rng=Rng(plan.seed).child("data"),
     )
-    if plan.model.classes:
+    if plan.model.classes and given is None:
         model = load_settings_model(plan, splits.class_names)
     return model, splits
 
