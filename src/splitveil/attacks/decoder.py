@@ -1,5 +1,6 @@
 """A trained inverse network, started from the best linear inversion."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -40,10 +41,16 @@ class Standard:
             grid = Grid.of(found.layout, found.shape)
         except BadInput:
             grid = None
-        z = found.z if grid is None else grid(found.z)
         axes = (0,) if grid is None else (0, 2, 3)
-        mean = z.double().mean(axes, keepdim=True)
-        deviation = (z - mean).double().square().mean(axes, keepdim=True).sqrt()
+        count = len(found.z) * (1 if grid is None else grid.height * grid.width)
+
+        def total(values: Callable[[Tensor], Tensor]) -> Tensor:
+            batches = (z if grid is None else grid(z) for z in found.z.split(_BATCH))
+            sums = [values(z.double()).sum(axes, keepdim=True) for z in batches]
+            return torch.stack(sums).sum(0) / count
+
+        mean = total(lambda z: z)
+        deviation = total(lambda z: (z - mean).square()).sqrt()
         floor = 1e-3 * deviation.max().clamp(min=1e-12)
         return Standard(mean.float(), deviation.clamp(min=floor).float(), grid)
 
@@ -245,7 +252,8 @@ def _train(settings: Decoder, start: Decoded, sample: _Sample, rng: Rng) -> Deco
 
     def epoch(done: Epoch) -> None:
         check()
-        sample.renew(rng.child("noise", done.number))
+        if done.number < done.of:
+            sample.renew(rng.child("noise", done.number))
 
     check()
     fit(

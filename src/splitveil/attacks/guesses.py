@@ -35,9 +35,11 @@ class Guesses:
 
         The full ridge leaves out one exactly, by leverages; the patch-local one a quarter.
         """
-        order = torch.randperm(len(found.x), generator=rng.child("ridge").torch())
-        seen = order[:_IMAGES].to(found.x.device)
-        full, leverage = solve(found.take(seen))
+        seen = torch.arange(len(found.x))
+        if len(seen) > _IMAGES:
+            seen = torch.randperm(len(seen), generator=rng.child("ridge").torch())[:_IMAGES]
+        seen = seen.to(found.x.device)
+        full, leverage = solve(found if len(seen) == len(found.x) else found.take(seen))
         guess = full.predict(found.z, found.rows)
         left = (1 - leverage[:, None]).clamp(min=_CERTAIN)
         guess[seen] = found.x[seen] - (found.x[seen] - guess[seen]) / left

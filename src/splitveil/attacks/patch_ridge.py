@@ -94,7 +94,7 @@ class PatchRidge(Attack):
 
     neighbourhoods: tuple[int, ...] = (1, 3, 5)
     samples: int = 4000
-    features: int = 2048
+    features: int = 2304
 
     def __post_init__(self) -> None:
         if not self.neighbourhoods or any(k < 1 or k % 2 == 0 for k in self.neighbourhoods):
