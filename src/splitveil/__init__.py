@@ -18,6 +18,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from splitveil.audit.api import Results as Results
+    from splitveil.audit.api import audit as audit
     from splitveil.audit.events import Event as Event
     from splitveil.audit.plan import AuditPlan as AuditPlan
     from splitveil.audit.run import run_audit as run_audit
@@ -65,6 +67,7 @@ _HOMES = {
     "Outcome": "records",
     "Partition": "partition",
     "Quantity": "quantities",
+    "Results": "audit.api",
     "Rng": "rng",
     "Run": "audit.store",
     "Splits": "data",
@@ -106,6 +109,7 @@ __all__ = [
     "Outcome",
     "Partition",
     "Quantity",
+    "Results",
     "Rng",
     "Run",
     "Splits",
@@ -113,6 +117,7 @@ __all__ = [
     "Traced",
     "Trial",
     "__version__",
+    "audit",
     "find_cuts",
     "load_data",
     "load_model",

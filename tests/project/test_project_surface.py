@@ -54,7 +54,7 @@ def test_a_package_that_imports_names_lists_them(name: str) -> None:
 
 def test_every_lazy_name_is_public_and_every_public_name_is_typed() -> None:
     public = set(splitveil.__all__) - {"__version__"}
-    assert public == set(splitveil._HOMES)
+    assert public - {"audit"} == set(splitveil._HOMES)  # the room `audit` is called by its verb
     text = PATHS["splitveil"].read_text(encoding="utf-8")
     assert [name for name in public if f"import {name} as {name}\n" not in text] == []
 
