@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from splitveil.report.chart import Axis, Chart, Role, Series
+from splitveil.report.labels import Box, place_tags
 from splitveil.report.numbers import shortened
 from splitveil.report.palette import LIGHT
 from splitveil.report.scales import scale
@@ -55,23 +56,24 @@ def _draw_series(axes: Axes, series: Series) -> None:
         axes.fill_between(
             x, [p.low for p in points], [p.high for p in points], color=colour, alpha=0.15, lw=0
         )
-    low, high = [p.low for p in points], [p.high for p in points]
     marked = [index for index, p in enumerate(points) if p.marked]
+    low, high = [points[i].low for i in marked], [points[i].high for i in marked]
     if series.interval == "y":
-        axes.vlines(x, low, high, color=colour, lw=1, zorder=2)
+        axes.vlines([x[i] for i in marked], low, high, color=colour, lw=1, zorder=2)
     else:
-        axes.hlines(y, low, high, color=colour, lw=1, zorder=2)
+        axes.hlines([y[i] for i in marked], low, high, color=colour, lw=1, zorder=2)
     hollow = series.marker == "ring"
     axes.plot(
         x,
         y,
-        label=series.name,
+        label=shortened(series.name, 62),
         color=colour,
         lw=(2.2 if best else 1.2) if series.line else 0,
         ls=_dashes(series.dash) if series.line else "none",
         marker=_MARKERS[series.marker],
-        ms=5,
+        ms=12 if series.marker == "ceiling" else 5,
         markevery=marked,
+        clip_on=False,
         mfc=LIGHT["card"] if hollow else colour,
         zorder=4 if best else 3,
     )
@@ -94,18 +96,30 @@ def _ticks(axes: Axes, axis: Axis, which: str, values: list[float]) -> None:
             text.set(rotation=50, ha="right", rotation_mode="anchor")
 
 
-def _tags(axes: Axes, chart: Chart) -> None:
-    for series in chart.series:
-        for point in series.points[:: max(1, len(series.points) // 12)]:
-            if point.tag:
-                axes.annotate(
-                    shortened(point.tag, 26),
-                    (point.x, point.y),
-                    xytext=(6, 4),
-                    textcoords="offset points",
-                    fontsize=7.5,
-                    color=LIGHT["soft"],
-                )
+def _tags(figure: Figure, axes: Axes, chart: Chart) -> None:
+    """Names beside points, where there is room for them once the figure is laid out."""
+    figure.draw_without_rendering()
+    points = [p for s in chart.series for p in s.points]
+    unit = 72 / figure.dpi
+    # page units that grow downwards, as in an SVG
+    places = [axes.transData.transform((p.x, p.y)) for p in points]
+    marks = [
+        (float(x) * unit, -float(y) * unit, shortened(p.tag, 26))
+        for (x, y), p in zip(places, points, strict=True)
+    ]
+    area = axes.get_window_extent()
+    left, low, right, high = (float(end) * unit for end in area.extents)
+    room = Box(left, -high - 8, right + 8, -low)
+    for x, y, anchor, text in place_tags(marks, room, lambda text: 4.9 * len(text)):
+        axes.annotate(
+            text,
+            (x, -y),
+            xycoords="figure points",
+            ha={"start": "left", "end": "right"}.get(anchor, "center"),
+            va="baseline",
+            fontsize=7.5,
+            color=LIGHT["soft"],
+        )
 
 
 def _size(chart: Chart) -> tuple[float, float]:
@@ -135,13 +149,13 @@ def png(chart: Chart) -> bytes:
             _ticks(axes, axis, which, _extent(chart, which))
         if chart.y.scale == "category":
             axes.invert_yaxis()
-        _tags(axes, chart)
         axes.set_xlabel(chart.x.label, loc="right")
         axes.set_ylabel(chart.y.label)
         axes.grid(axis="y" if chart.y.scale != "category" else "x", color=LIGHT["grid"], lw=0.8)
         axes.set_axisbelow(True)
         if len(chart.series) + len(chart.rules) > 1:
-            figure.legend(loc="outside lower left", ncols=3, fontsize=8)
+            figure.legend(loc="outside lower left", ncols=2, fontsize=8)
+        _tags(figure, axes, chart)
         file = io.BytesIO()
         figure.savefig(file, format="png", dpi=160)
         return file.getvalue()

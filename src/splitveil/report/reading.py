@@ -38,7 +38,10 @@ class CutRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """The best attack found at one cut under one release, chosen on validation targets."""
+    """The best attack found at one cut under one release, chosen on validation targets.
+
+    Where only a theorem is known there, `attack` is empty and its numbers are None.
+    """
 
     cut: str
     release: str
@@ -306,6 +309,12 @@ def read_report(path: str | Path) -> Report:
     rows = [_cut_row(c, spreads.get(c.get("cut", c)["id"], {})) for c in manifest.get("cuts", ())]
     raw = summary.get("leakage") or list(_best_so_far(outcomes))
     findings = tuple(_finding(item, bounds) for item in raw)
+    known = {(f.cut, f.release) for f in findings}
+    findings += tuple(
+        _finding({"cut": cut, "release": release, "attacks": 0}, bounds)
+        for cut, release in bounds
+        if (cut, release) not in known
+    )
     return Report(
         run=run,
         manifest=manifest,

@@ -1,5 +1,6 @@
 """The report's words: verdict, key figures, threat model, limits and provenance."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -231,27 +232,25 @@ def failures(report: Report) -> list[Fact]:
 
 
 def not_attacked(report: Report) -> list[Fact]:
-    """What was planned or possible and not done, one line for each attack and reason."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
+    """What was planned or possible and not done, one line for each attack and sort of reason."""
+    groups: dict[tuple[str, str, str], tuple[str, list[str]]] = {}
     for item in report.summary.get("not_attacked", ()):
-        key = (
-            str(item.get("method", "")),
-            str(item.get("release", "")),
-            str(item.get("reason", "")),
-        )
-        groups.setdefault(key, []).append(report.cut_name(str(item.get("cut", "*"))))
+        method, release, reason = (str(item.get(k, "")) for k in ("method", "release", "reason"))
+        sort = re.sub(r"\d+(\.\d+)?", "#", reason)
+        _, cuts = groups.setdefault((method, release, sort), (reason, []))
+        cuts.append(report.cut_name(str(item.get("cut", "*"))))
     if not report.summary:
         attacked = {f.cut for f in report.findings}
         left = [cut.name for cut in report.cuts if cut.id not in attacked]
         if left:
-            groups["any attack", "", "the audit stopped before it got there"] = left
+            groups["any attack", "", ""] = ("the audit stopped before it got there", left)
     return [
         Fact(
             name=method if release in ("", IDENTITY) else f"{method} under {release}",
             value=", ".join(dict.fromkeys(cuts)),
-            meaning=reason,
+            meaning=reason if len(set(cuts)) == 1 or "#" not in sort else f"such as: {reason}",
         )
-        for (method, release, reason), cuts in groups.items()
+        for (method, release, sort), (reason, cuts) in groups.items()
     ]
 
 

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from splitveil.quantities import Quantity
 from splitveil.records import Outcome
 from splitveil.report.numbers import full, grouped, interval, scaled, seconds, shown
-from splitveil.report.reading import IDENTITY, CutRow, Finding, Report, method_name
+from splitveil.report.reading import (
+    IDENTITY,
+    CutRow,
+    Finding,
+    Report,
+    bound_of,
+    method_name,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,20 +130,25 @@ _CUT_COLUMNS = (
 )
 
 
+def _attack(finding: Finding | None) -> Cell:
+    if finding is None or not finding.attack:
+        return Cell(text="not attacked", css="quiet")
+    return Cell(
+        text=method_name(finding.attack),
+        small=f"best of {finding.attacks}",
+        title=finding.attack,
+    )
+
+
 def _cut_cells(report: Report, cut: CutRow, reach: Finding | None) -> tuple[Cell, ...]:
     best = report.finding(cut.id)
-    attack = (
-        Cell(text=method_name(best.attack), small=f"best of {best.attacks}", title=best.attack)
-        if best
-        else Cell(text="not attacked", css="quiet")
-    )
     return (
         Cell(text=cut.name, small=cut.kind, title=f"{cut.name}, {cut.kind}, id {cut.id}"),
         Cell(text=f"{cut.depth:.2f}", key=repr(cut.depth)),
         _q(best.leakage if best else None),
         _q(reach.leakage if reach else None, css="best"),
         _q(best.tail if best else None),
-        attack,
+        _attack(best),
         *(_q(q) for q in ((best.psnr, best.mse) if best else (None, None))),
         Cell(text=cut.shape or "–"),  # noqa: RUF001
         *(_count(cut.bytes[kind], "bytes") for kind in ("fp32", "fp16", "uint8")),
@@ -172,6 +184,7 @@ _TRIAL_COLUMNS = (
     Column(name="validation MSE", unit="per pixel", kind="measured"),
     Column(name="SSIM", kind="measured"),
     Column(name="accuracy", unit="share", kind="measured"),
+    Column(name="error no attack beats", unit="MSE per pixel", kind="theorem"),
     Column(name="n"),
     Column(name="time"),
     Column(name="seed"),
@@ -195,6 +208,7 @@ def _trial_cells(report: Report, outcome: Outcome) -> tuple[Cell, ...]:
         Cell(text=report.cut_name(trial.cut), key=repr(depth)),
         Cell(text=trial.release),
         *(_q(numbers.get(name)) for name in _TRIAL_NUMBERS),
+        _q(bound_of(outcome), css="bound"),
         Cell(text=str(sizes[-1]), key=str(sizes[-1])) if sizes else _EMPTY,
         Cell(text=seconds(outcome.seconds), key=repr(outcome.seconds)),
         Cell(text=str(trial.seed), key=str(trial.seed)),
@@ -231,7 +245,7 @@ def release_table(report: Report) -> Table | None:
                 _q(finding.bound, css="bound"),
                 Cell(text=kind or "none proved"),
                 _q(finding.mse),
-                Cell(text=method_name(finding.attack), small=f"best of {finding.attacks}"),
+                _attack(finding),
                 _q(finding.psnr),
                 _q(finding.leakage, css="best"),
                 _q(finding.utility or _accuracy(report, finding.cut, finding.release)),
