@@ -1,4 +1,5 @@
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -9,6 +10,7 @@ from audit_tiny import Slow, net, write_images
 import splitveil as sv
 from splitveil.attacks import Ridge
 from splitveil.audit.api import Results, audit
+from splitveil.audit.plan import load_plan
 from splitveil.data import load_data
 from splitveil.errors import BadPlan
 from splitveil.release import GaussianNoise
@@ -67,13 +69,21 @@ def test_the_report_is_one_file_without_the_users_pictures(
 
 
 def test_the_room_is_its_verb(tmp_path: Path) -> None:
-    import splitveil.audit.store
-
+    room = import_module("splitveil.audit")
+    assert callable(room)
     assert callable(sv.audit)
-    assert splitveil.audit.audit is audit
+    assert room.audit is audit
     with pytest.raises(AttributeError, match="no attribute 'adit'"):
-        _ = splitveil.audit.adit
+        _ = room.adit
     with pytest.raises(sv.AuditError, match="unknown cut"):
         sv.audit(
             "audit_tiny:net", str(write_images(tmp_path)), cuts=["nowhere"], out=tmp_path / "r"
         )
+
+
+def test_settings_of_an_object_say_that_they_cannot_repeat_it(
+    results: Results, tmp_path: Path
+) -> None:
+    stored = load_plan(results.run.path / "splitveil.toml")
+    with pytest.raises(BadPlan, match=r"Python object \(Sequential\): pass it"):
+        sv.run_audit(stored, tmp_path / "again")

@@ -87,7 +87,7 @@ def test_a_floor_that_beats_every_attack_is_the_answer() -> None:
     ]
     (found,) = findings(tried, ORDER)
     assert found.best.trial.method == "ClassMean()"
-    assert found.word == "NOT RECOVERED BY 1 ATTACKS AT THIS EFFORT"
+    assert found.word == "NOT RECOVERED BY 1 ATTACK AT THIS EFFORT"
 
 
 def test_a_cut_that_met_fewer_attacks_cannot_be_the_headline() -> None:

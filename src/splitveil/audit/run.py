@@ -36,7 +36,7 @@ from splitveil.audit.workbench import (
     this_environment,
 )
 from splitveil.data import Splits
-from splitveil.errors import AuditError, BadPlan
+from splitveil.errors import BadPlan
 from splitveil.models import LoadedModel, check_accuracy, load_utility
 from splitveil.partition import Cut, CutCost, measure_costs
 from splitveil.records import Environment, Outcome, Status, Task, Trial
@@ -236,7 +236,7 @@ class _Audit:
         try:
             self._trials(prepared, schedule, len(jobs))
             complete = True
-        except (KeyboardInterrupt, AuditError):
+        except BaseException:
             schedule.abandon(_INTERRUPTED)
             raise
         finally:
@@ -345,7 +345,9 @@ class _Audit:
         self, manifest: Mapping[str, Any], left: Sequence[Left], *, complete: bool
     ) -> None:
         outcomes = self.store.outcomes()
-        summary = summarise(outcomes, left, manifest, complete=complete)
+        done = {o.trial.id for o in outcomes if o.status is Status.DONE}
+        missing = [one for one in left if one.trial.id not in done]
+        summary = summarise(outcomes, missing, manifest, complete=complete)
         self.store.write_json("summary.json", summary)
         failed = len(summary["failures"])
         if not complete:

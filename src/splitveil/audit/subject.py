@@ -49,6 +49,10 @@ class Subject:
 def load_settings_model(plan: AuditPlan, data_classes: tuple[str, ...] = ()) -> LoadedModel:
     """The model a plan names; its class order applies once the data's class names are known."""
     given = plan.model
+    if given.name and given.name.startswith("object:"):
+        raise BadPlan(
+            f"the audited model was a Python object ({given.name[7:]}): pass it to splitveil.audit"
+        )
     output = int(given.output) if given.output and given.output.isdigit() else given.output
     return load_model(
         given.name,

@@ -1,7 +1,7 @@
 """What the records say, in words a person can act on and no stronger than they bear; no torch."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scipy import stats
@@ -53,7 +53,7 @@ class Finding:
             return "BOUNDED"
         if self.leakage.low > 0:
             return "RECOVERED"
-        return f"NOT RECOVERED BY {self.attacks} ATTACKS AT THIS EFFORT"
+        return f"NOT RECOVERED BY {_attacks(self.attacks).upper()} AT THIS EFFORT"
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as the summary stores it."""
@@ -70,6 +70,15 @@ class Finding:
             "bound": None if self.bound is None else self.bound.to_json(),
             "utility": None if self.utility is None else self.utility.to_json(),
         }
+
+
+def _attacks(count: int) -> str:
+    return f"{count} attack" if count == 1 else f"{count} attacks"
+
+
+def _bare(quantity: Quantity) -> str:
+    """The number with its interval, where the sentence says the unit."""
+    return str(replace(quantity, unit=""))
 
 
 def _method(outcome: Outcome) -> str:
@@ -174,20 +183,21 @@ def attacker(manifest: Mapping[str, Any]) -> str:
 
 def _sentence(finding: Finding, name: str, who: str) -> str:
     return (
-        f"At cut {name} an attacker with {who} recovered L = {finding.leakage} of what "
-        f"distinguishes an image from others of its class; best of {finding.attacks} attacks, "
-        f"not a limit."
+        f"At cut {name} an attacker with {who} recovered L = {_bare(finding.leakage)} of "
+        f"what distinguishes an image from others of its class; best of "
+        f"{_attacks(finding.attacks)}, not a limit."
     )
 
 
 def _bounded(finding: Finding, name: str) -> str:
     bound, utility = finding.bound, finding.utility
     assert bound is not None  # noqa: S101 - asked for bounded findings only
-    good = "" if utility is None else f" (the model still scores {utility})"
+    good = "" if utility is None else f" (the model still scores {_bare(utility)})"
     return (
         f"BOUNDED: with {finding.release} at {name}{good}, no attacker gets below mse "
-        f"{bound.value:.3g} at confidence {bound.level:.2g}; the best of {finding.attacks} attacks "
-        f"came to {finding.best.quantities['mse']}, L = {finding.leakage}."
+        f"{bound.value:.3g} at confidence {bound.level:.2g}; the best of "
+        f"{_attacks(finding.attacks)} came to {_bare(finding.best.quantities['mse'])}, "
+        f"L = {_bare(finding.leakage)}."
     )
 
 
@@ -219,7 +229,7 @@ def sentences(
     if worst.cut != least.cut:
         text.append(
             f"Of {len(plain)} cuts this one leaked least among those that met every attack; the "
-            f"most leaking one was {names[worst.cut]}, L = {worst.leakage}."
+            f"most leaking one was {names[worst.cut]}, L = {_bare(worst.leakage)}."
         )
     bounded = [one for one in found if one.word == "BOUNDED"]
     if bounded:
