@@ -132,8 +132,9 @@ class Several(nn.Module):
 
     def forward(self, x: Any) -> Any:
         early = F.relu(self.conv1(x))
+        coarse = early.mean(1)
         late = F.relu(self.conv2(early))
-        return {"logits": self.fc(late.flatten(1)), "maps": (early.mean(1), late)}
+        return {"logits": self.fc(late.flatten(1)), "maps": (coarse, late)}
 
 
 class Branching(nn.Module):

@@ -99,7 +99,7 @@ class CutFinder:
                 identities.append([list(self.labels[node].identity), shape])
         last = self.labels[frontier.last]
         prefix = (members & (members + 1)) == 0
-        name = last.name if prefix else "+".join(self.labels[n].name for n in frontier.core)
+        name = last.name if prefix else "+".join(self.labels[n].name for n in frontier.nodes)
         single = len(frontier.core) == 1
         done = sum(w for i, w in enumerate(self._work) if members >> i & 1)
         cut = Cut(

@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import reduce
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -13,8 +14,6 @@ from torch.fx.proxy import ParameterProxy
 from splitveil.errors import UnsupportedCut
 
 _ENTRY = "model"
-# Their forward only calls their layers, so cuts between the layers are worth having.
-_TRANSPARENT = (nn.TransformerEncoder, nn.TransformerDecoder)
 
 
 class _Entry(nn.Module):
@@ -45,7 +44,7 @@ class AutoLeafTracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if module_qualified_name.removeprefix(f"{_ENTRY}.") in self.leaves:
             return True
-        if isinstance(m, _TRANSPARENT):
+        if isinstance(m, nn.TransformerEncoder):
             return False
         return fx.Tracer.is_leaf_module(self, m, module_qualified_name)
 
@@ -89,7 +88,7 @@ class AutoLeafTracer(fx.Tracer):
         with self._entered(path):
             if self.is_leaf_module(m, path):
                 return self.create_proxy("call_module", path, args, kwargs)
-            for attempt in (forward, *_unchecked(m)):
+            for attempt in (forward, *_other_ways(m)):
                 last, calls = next(reversed(self.graph.nodes), None), self._calls.copy()
                 try:
                     return attempt(*args, **kwargs)
@@ -121,8 +120,15 @@ class AutoLeafTracer(fx.Tracer):
             self.graph.erase_node(node)
 
 
-def _unchecked(module: nn.Module) -> tuple[Callable[..., Any], ...]:
-    """The forward beneath decorators: run-time type checkers refuse fx's stand-ins."""
+def _other_ways(module: nn.Module) -> tuple[Callable[..., Any], ...]:
+    """What to run where a forward cannot be followed, if it comes to the same.
+
+    A forward beneath decorators, since run-time type checkers refuse fx's stand-ins; and the layers
+    of torch's encoder one after another, when it is called without masks.
+    """
+    if type(module) is nn.TransformerEncoder:
+        steps = [*module.layers, *([] if module.norm is None else [module.norm])]
+        return (lambda src: reduce(lambda x, step: step(x), steps, src),)
     inner = inspect.unwrap(type(module).forward)
     if inner is type(module).forward:
         return ()

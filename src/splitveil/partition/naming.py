@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain, count
 
 from torch import fx, nn
 
@@ -142,7 +143,7 @@ def label(
     returned = _returns(nodes)
     labels: dict[fx.Node, Label] = {}
     steps: Counter[tuple[str, str]] = Counter()
-    used: Counter[str] = Counter()
+    taken: set[str] = set()
     for node in nodes:
         scope = node.meta["scope"]
         inner, what = (scope[-1] if scope else ""), step(node, root)
@@ -157,9 +158,7 @@ def label(
         else:
             shown = _join(inner, operation(node) if node.op != "call_module" else what)
             shown += f"@{again - 1}" if again > 1 else ""
-        name = _show(shown, prefix)
-        used[name] += 1
-        name += f"#{used[name]}" if used[name] > 1 else ""
+        name = _free(_show(shown, prefix), taken)
         if own:
             kind = outlines[_path(own[0])].kind
             identity = (_show(own[0], prefix), kind, 0)
@@ -169,6 +168,15 @@ def label(
             name, identity, CutKind.BLOCK if block is not None else _kind(what), what in _VIEWS
         )
     return labels
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, with the first free number if it is taken."""
+    stem = name.partition("#")[0]
+    numbered = (f"{stem}#{number}" for number in count(2))
+    name = next(candidate for candidate in chain((name,), numbered) if candidate not in taken)
+    taken.add(name)
+    return name
 
 
 def _wrapper(root: nn.Module) -> str:

@@ -1,0 +1,64 @@
+"""Costs against closed forms and torch's own counter."""
+
+import json
+
+import pytest
+import torch
+from handmade import Shared
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from splitveil.errors import BadPlan
+from splitveil.models.reference import resnet, vgg, vit
+from splitveil.partition import measure_costs, trace
+from splitveil.quantities import Kind
+
+
+@pytest.mark.parametrize("factory", [vgg, resnet, vit])
+def test_costs_add_up_to_the_whole_network(factory: type[nn.Module]) -> None:
+    model, x = factory().eval(), torch.rand(3, 1, 32, 32)
+    traced = trace(model, x)
+    costs = measure_costs(traced, traced.menu(), x, repeats=6)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(x[:1])
+    parameters = sum(p.numel() for p in model.parameters())
+    for cost in costs:
+        assert cost.total_flops == counter.get_total_flops()
+        assert cost.total_parameters == parameters
+        assert 0 < cost.edge_parameters <= parameters
+        assert cost.bytes_fp32 == 4 * cost.cut.layout.size == 2 * cost.bytes_fp16
+        assert cost.bytes_uint8 == cost.cut.layout.size
+    assert [c.edge_flops for c in costs] == sorted(c.edge_flops for c in costs)
+    assert [c.edge_parameters for c in costs] == sorted(c.edge_parameters for c in costs)
+    edge = [c.edge_seconds.value for c in costs]
+    assert edge[0] < edge[-1]
+    assert costs[0].cloud_seconds.value > costs[-1].cloud_seconds.value
+
+
+def test_the_first_convolution_by_hand() -> None:
+    traced = trace(vgg(), torch.rand(1, 1, 32, 32))
+    (cost,) = measure_costs(traced, traced.menu()[:1], torch.rand(1, 1, 32, 32), repeats=7)
+    assert cost.edge_parameters == 16 * 9
+    assert cost.edge_flops == 2 * 9 * 16 * 32 * 32
+    assert cost.bytes_fp32 == 4 * 16 * 32 * 32
+    assert cost.edge_seconds.unit == "s"
+    assert cost.edge_seconds.kind is Kind.MEASURED
+    assert cost.edge_seconds.n == 7
+    assert cost.edge_seconds.level >= 0.95
+    data = json.loads(json.dumps(cost.to_json()))
+    assert data["cut"]["name"] == "conv1"
+    assert data["cut"]["layout"]["parts"][0]["shape"] == [16, 32, 32]
+
+
+def test_shared_parameters_count_once_on_each_side(images: Tensor) -> None:
+    model = Shared().eval()
+    traced = trace(model, images)
+    cost = measure_costs(traced, [traced.cut("act#2")], images, repeats=6)[0]
+    parts = [model.stem, model.conv, model.norm]
+    assert cost.edge_parameters == sum(p.numel() for m in parts for p in m.parameters())
+
+
+def test_too_few_repeats_are_refused(images: Tensor) -> None:
+    traced = trace(Shared(), images)
+    with pytest.raises(BadPlan, match="6 or more"):
+        measure_costs(traced, traced.menu(), images, repeats=5)
