@@ -1,29 +1,22 @@
 """Runs a plan: prepares, hands trials to an executor, records what comes back, concludes."""
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from splitveil.audit.estimates import Sizes, measure_rate
-from splitveil.audit.events import Begun, Ended, Finished, OnEvent, Stage, Utility, Warned, ignore
+from splitveil.audit.events import Begun, Ended, Finished, OnEvent, Utility, Warned, ignore
 from splitveil.audit.executors import Done, Executor, InProcess, Make, Processes, Work
-from splitveil.audit.grid import ACCURACY, EVERY_CUT, PLAIN, Grid, build_grid
+from splitveil.audit.grid import Grid, build_grid
+from splitveil.audit.manifest import describe
 from splitveil.audit.plan import AuditPlan, default_folder
-from splitveil.audit.recipes import read_attack, read_release
+from splitveil.audit.prepare import Prepared, accuracy_trial, prepare
 from splitveil.audit.schedule import Left, Schedule
 from splitveil.audit.settings import to_toml
-from splitveil.audit.store import Run, Store, open_run, scope_of
+from splitveil.audit.store import Run, Store, open_run
 from splitveil.audit.subject import (
-    Subject,
     SubjectFromPlan,
-    load_model_and_data,
-    make_subject,
     share_images,
 )
 from splitveil.audit.verdict import summarise
@@ -33,41 +26,13 @@ from splitveil.audit.workbench import (
     Workbench,
     one_thread,
     pixels,
-    this_environment,
 )
 from splitveil.data import Splits
-from splitveil.errors import BadPlan
-from splitveil.models import LoadedModel, check_accuracy, load_utility
-from splitveil.partition import Cut, CutCost, measure_costs
-from splitveil.records import Environment, Outcome, Status, Task, Trial
+from splitveil.models import LoadedModel, check_accuracy
+from splitveil.records import Environment, Outcome, Status, Trial
 
 _IMAGES = ".images.safetensors"
 _INTERRUPTED = "interrupted before its turn; run the same command to add it"
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """All that is known before the first attack."""
-
-    plan: AuditPlan
-    splits: Splits
-    subject: Subject
-    cuts: tuple[Cut, ...]
-    costs: tuple[CutCost, ...]
-    environment: Environment
-    scope: str
-    sizes: Sizes
-
-    @property
-    def bench(self) -> Workbench:
-        """A workbench in this process."""
-        return Workbench(
-            subject=self.subject,
-            threat=self.plan.threat,
-            utility_name=self.plan.model.utility,
-            environment=self.environment,
-            wanted=self.plan.cuts,
-        )
 
 
 @dataclass(frozen=True)
@@ -78,60 +43,6 @@ class _Ready:
 
     def __call__(self) -> Work:
         return self.bench.do
-
-
-def prepare(
-    plan: AuditPlan,
-    *,
-    on_event: OnEvent = ignore,
-    loaded: tuple[LoadedModel, Splits] | None = None,
-) -> Prepared:
-    """Load and trace, find the cuts and what each costs.
-
-    Raises:
-        BadInput: one line with what is wrong with the model, the data or the plan.
-        UnsupportedCut: if the model cannot be cut.
-    """
-    for text in plan.attacks:
-        read_attack(text)
-    for text in plan.releases:
-        read_release(text)
-    load_utility(plan.model.utility)
-    on_event(Stage("Loading model and data"))
-    model, splits = loaded or load_model_and_data(plan)
-    on_event(Stage("Finding cuts"))
-    subject = make_subject(model, splits, plan.device)
-    cuts = subject.chosen(plan.cuts)
-    if not cuts:
-        raise BadPlan(f"model {model.name} has no place to cut: give a deeper one")
-    on_event(Stage("Measuring what each cut costs"))
-    costs = tuple(measure_costs(subject.traced, cuts, splits.test.x[:1]))
-    return Prepared(
-        plan=plan,
-        splits=splits,
-        subject=subject,
-        cuts=cuts,
-        costs=costs,
-        environment=this_environment(plan.device),
-        scope=scope_of(
-            model=model.digest,
-            data=splits.digest,
-            threat=asdict(plan.threat),
-            utility=plan.model.utility,
-        ),
-        sizes=_sizes(splits, costs),
-    )
-
-
-def _sizes(splits: Splits, costs: Sequence[CutCost]) -> Sizes:
-    return Sizes(
-        auxiliary=len(splits.auxiliary),
-        validation=len(splits.validation),
-        test=len(splits.test),
-        shape=tuple(splits.test.x.shape[1:]),
-        flops=float(max(cost.total_flops for cost in costs)),
-        rate=measure_rate(),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +57,7 @@ class Preview:
     @property
     def trials(self) -> tuple[Trial, ...]:
         """Every trial, the scoring of the uncut model first."""
-        return (_accuracy_trial(self.prepared), *(job.trial for job in self.grid.jobs))
+        return (accuracy_trial(self.prepared), *(job.trial for job in self.grid.jobs))
 
     @property
     def left(self) -> tuple[Left, ...]:
@@ -260,7 +171,7 @@ class _Audit:
 
     def _score_uncut(self, prepared: Prepared, kept: set[str]) -> None:
         """Score the model before anything else; one that does no better than chance stops here."""
-        trial = _accuracy_trial(prepared)
+        trial = accuracy_trial(prepared)
         if trial.id not in kept:
             test = prepared.subject.test
             if test.y is not None and self.plan.model.utility is None:
@@ -359,78 +270,3 @@ class _Audit:
         else:
             message = f"records in {self.store.path}"
         self.on_event(Finished(self.store.path, complete, summary["verdict"], message))
-
-
-def _accuracy_trial(prepared: Prepared) -> Trial:
-    return Trial(
-        scope=prepared.scope,
-        task=Task.UTILITY,
-        cut=EVERY_CUT,
-        release=PLAIN,
-        method=ACCURACY,
-        seed=prepared.plan.seed,
-    )
-
-
-def describe(prepared: Prepared) -> dict[str, Any]:
-    """The manifest: everything a reader needs to know what was audited."""
-    plan, splits, model = prepared.plan, prepared.splits, prepared.subject.model
-    threat = plan.threat
-    labelled = splits.test.y is not None
-    return {
-        "splitveil": prepared.environment.splitveil,
-        "scope": prepared.scope,
-        "demo": plan.is_demo and splits.name.startswith("Fashion-MNIST, bundled"),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": {
-            "name": model.name,
-            "digest": model.digest,
-            "parameters": model.parameters,
-            "classes": model.classes or len(splits.class_names),
-            "channels": splits.channels,
-            "size": list(splits.size),
-            "mean": list(model.mean),
-            "std": list(model.std),
-            "reference": model.reference,
-            "tracer": prepared.subject.traced.tracer,
-            "trainable": prepared.subject.traced.trainable,
-            "notes": [*model.notes, *prepared.subject.traced.notes],
-        },
-        "data": {
-            "name": splits.name,
-            "licence": splits.licence,
-            "digest": splits.digest,
-            "auxiliary": len(splits.auxiliary),
-            "validation": len(splits.validation),
-            "test": len(splits.test),
-            "class_names": list(splits.class_names),
-            "conversions": list(splits.conversions),
-            "duplicates": splits.duplicates.to_json(),
-        },
-        "threat": {
-            "knowledge": "white-box",
-            "auxiliary": f"{len(splits.auxiliary):,} images of the attacker's own",
-            "knows_label": threat.knows_label and labelled,
-            "knows_defence": threat.knows_defence,
-            "queries": threat.queries,
-            "server": "honest but curious",
-            "goal": "rebuild the private image",
-            "sends": 1,
-        },
-        "plan": {
-            "budget": plan.budget,
-            "seconds": plan.limits.seconds if plan.budget != "full" else None,
-            "seed": plan.seed,
-            "jobs": plan.workers,
-            "releases": list(plan.releases),
-            "attacks": list(plan.attacks),
-            "cuts": list(plan.cuts),
-            "device": plan.device,
-        },
-        "cuts": [cost.to_json() for cost in prepared.costs],
-        "environment": {
-            **asdict(prepared.environment),
-            "cores": os.cpu_count(),
-            "torch_build": str(torch.version.git_version)[:12],
-        },
-    }

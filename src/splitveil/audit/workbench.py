@@ -1,12 +1,10 @@
 """Does one trial: the same function wherever trials run."""
 
-import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import version
 
 import numpy as np
 import torch
@@ -15,6 +13,7 @@ from torch import Tensor
 from splitveil import measures
 from splitveil.attacks import ClassMean
 from splitveil.attacks.base import Reconstructor
+from splitveil.audit.environment import this_environment
 from splitveil.audit.executors import Done, Work
 from splitveil.audit.plan import ThreatSettings
 from splitveil.audit.recipes import read_attack, read_release
@@ -47,30 +46,6 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def this_environment(device: str) -> Environment:
-    """Where trials run, as records tell it."""
-    return Environment(
-        splitveil=version("splitveil"),
-        python=platform.python_version(),
-        torch=torch.__version__,
-        platform=platform.platform(),
-        processor=_processor(),
-        threads=1,
-        device=device,
-    )
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def pixels(x: Tensor) -> np.ndarray:

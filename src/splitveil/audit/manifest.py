@@ -1,0 +1,74 @@
+"""What a run says of itself: model, data, threat, plan, cuts and machine."""
+
+import os
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from splitveil.audit.prepare import Prepared
+
+
+def describe(prepared: Prepared) -> dict[str, Any]:
+    """The manifest: everything a reader needs to know what was audited."""
+    plan, splits, model = prepared.plan, prepared.splits, prepared.subject.model
+    threat = plan.threat
+    labelled = splits.test.y is not None
+    return {
+        "splitveil": prepared.environment.splitveil,
+        "scope": prepared.scope,
+        "demo": plan.is_demo and splits.name.startswith("Fashion-MNIST, bundled"),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": {
+            "name": model.name,
+            "digest": model.digest,
+            "parameters": model.parameters,
+            "classes": model.classes or len(splits.class_names),
+            "channels": splits.channels,
+            "size": list(splits.size),
+            "mean": list(model.mean),
+            "std": list(model.std),
+            "reference": model.reference,
+            "tracer": prepared.subject.traced.tracer,
+            "trainable": prepared.subject.traced.trainable,
+            "notes": [*model.notes, *prepared.subject.traced.notes],
+        },
+        "data": {
+            "name": splits.name,
+            "licence": splits.licence,
+            "digest": splits.digest,
+            "auxiliary": len(splits.auxiliary),
+            "validation": len(splits.validation),
+            "test": len(splits.test),
+            "class_names": list(splits.class_names),
+            "conversions": list(splits.conversions),
+            "duplicates": splits.duplicates.to_json(),
+        },
+        "threat": {
+            "knowledge": "white-box",
+            "auxiliary": f"{len(splits.auxiliary):,} images of the attacker's own",
+            "knows_label": threat.knows_label and labelled,
+            "knows_defence": threat.knows_defence,
+            "queries": threat.queries,
+            "server": "honest but curious",
+            "goal": "rebuild the private image",
+            "sends": 1,
+        },
+        "plan": {
+            "budget": plan.budget,
+            "seconds": plan.limits.seconds if plan.budget != "full" else None,
+            "seed": plan.seed,
+            "jobs": plan.workers,
+            "releases": list(plan.releases),
+            "attacks": list(plan.attacks),
+            "cuts": list(plan.cuts),
+            "device": plan.device,
+        },
+        "cuts": [cost.to_json() for cost in prepared.costs],
+        "environment": {
+            **asdict(prepared.environment),
+            "cores": os.cpu_count(),
+            "torch_build": str(torch.version.git_version)[:12],
+        },
+    }
