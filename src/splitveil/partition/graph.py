@@ -58,9 +58,11 @@ def trace(model: nn.Module, example: Tensor) -> Traced:
 def _check(model: nn.Module, example: Tensor) -> None:
     if example.dim() < 2 or len(example) == 0:
         raise BadModel(f"the example must hold at least one image, got {tuple(example.shape)}")
-    for name, value in (*model.named_parameters(), *model.named_buffers()):
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise BadModel(f"weights '{name}' hold NaN or infinity: load or train the model anew")
+    broken = [name for name, p in model.named_parameters() if not bool(torch.isfinite(p).all())]
+    # An infinite buffer may be an attention mask; NaN is never meant.
+    broken += [name for name, b in model.named_buffers() if bool(torch.isnan(b).any())]
+    if broken:
+        raise BadModel(f"weights '{broken[0]}' hold NaN or infinity: load or train the model anew")
     trial = replica(model).eval()
     try:
         with torch.no_grad():
