@@ -7,6 +7,7 @@ from audit_toys import Line, MakeToy, Toy, trial
 
 from splitveil.audit.executors import Executor, InProcess, Processes, Queue
 from splitveil.errors import BadModel, UnknownName, WorkerLost
+from splitveil.records import Trial
 
 BOTH: list[Executor] = [InProcess(), Processes(2)]
 
@@ -78,3 +79,26 @@ def test_closing_the_iterator_ends_the_workers() -> None:
     running.close()
     assert not any(alive(pid) for pid in pids)
     assert time.monotonic() - began < 30
+
+
+class Hesitant(Line):
+    """Holds a trial back while another is running, as a queue that minds memory does."""
+
+    def __init__(self) -> None:
+        Line.__init__(self, [trial(number) for number in range(4)])
+        self.running = 0
+
+    def next(self, last: Trial | None) -> Trial | None:
+        if self.running or not self.trials:
+            return None
+        self.running += 1
+        return self.trials.pop(0)
+
+
+def test_a_worker_without_a_trial_is_asked_again() -> None:
+    queue = Hesitant()
+    seen = []
+    for done in Processes(2).run(MakeToy(Toy()), queue):
+        queue.running -= 1
+        seen.append(done.trial.seed)
+    assert seen == [0, 1, 2, 3]

@@ -111,7 +111,7 @@ def test_two_large_trials_never_run_together() -> None:
     assert first is not None
     assert second is not None
     assert (first.seed, second.seed) == (0, 2)
-    assert schedule.next(None) is None  # 80 are in use: the worker is let go, nothing is lost
+    assert schedule.next(None) is None  # 80 are in use: asked again later
     schedule.finish(first, 1.0)
     assert numbers(schedule) == [1]
     alone = Schedule(jobs, bytes=10.0)

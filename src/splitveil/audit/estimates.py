@@ -14,7 +14,10 @@ _GUESS = 10.0
 _START = 0.4
 """Seconds a trial takes whatever it does: intervals, artefact, one line."""
 
-WORKER_BYTES = 420_000_000
+_FASTEST = 4e10
+"""Beyond this rate of matrix products the rest of a trial is what takes the time."""
+
+WORKER_BYTES = 380_000_000
 """Resident memory of a process that has loaded torch, a small model and a data set."""
 
 
@@ -47,7 +50,7 @@ def measure_rate(seconds: float = 0.05) -> float:
     while (spent := time.perf_counter() - began) < seconds:
         a @ a
         total += 2 * side**3
-    return total / spent
+    return min(total / spent, _FASTEST)
 
 
 def expected_seconds(task: Task, method: str, cut: Cut | None, sizes: Sizes) -> float:
@@ -95,7 +98,8 @@ def expected_bytes(cut: Cut | None, sizes: Sizes) -> int:
     if cut is None:
         return 4 * 256 * sizes.values * 8
     f, n = cut.layout.size, sizes.auxiliary
-    return 4 * (2 * n * f + 2 * 256 * f) + 3 * 8 * min(n, f) ** 2 + 8 * min(n * f, f * sizes.values)
+    needed = 4 * (2 * n * f + 2 * 256 * f) + 24 * min(n, f) ** 2 + 8 * f * min(n, sizes.values)
+    return int(1.15 * needed) + 80_000_000
 
 
 def machine_bytes() -> int:

@@ -45,7 +45,7 @@ class Grid:
 
         Two of the largest never run together, which keeps small audits within 2 GB.
         """
-        return max(700e6, 1.25 * max((job.bytes for job in self.jobs), default=0))
+        return max(800e6, 1.25 * max((job.bytes for job in self.jobs), default=0))
 
     def memory(self, workers: int) -> int:
         """Expected peak memory in bytes of this process and `workers` others."""

@@ -34,7 +34,10 @@ class Queue(Protocol):
     """Decides what runs next."""
 
     def next(self, last: Trial | None) -> Trial | None:
-        """The trial for a free worker that did `last` before, or None if none is left."""
+        """The trial for a free worker that did `last` before, or None if none may start now.
+
+        Asked again whenever a trial has ended; it was handed out before the next is asked for.
+        """
 
 
 @runtime_checkable

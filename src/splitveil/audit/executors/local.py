@@ -110,7 +110,7 @@ class Processes:
         self, make: Make, queue: Queue, workers: list[_Worker], waiting: list[Trial]
     ) -> Iterator[Done]:
         deaths = 0
-        while workers:
+        while any(worker.trial is not None or not worker.ready for worker in workers):
             for pipe in wait([worker.pipe for worker in workers]):
                 worker = next(w for w in workers if w.pipe is pipe)
                 try:
@@ -128,21 +128,17 @@ class Processes:
                     worker.ready = True
                 else:
                     worker.trial, worker.last, deaths = None, worker.trial, 0
-                self._feed(worker, queue, waiting, workers)
-                if message is not None:
-                    yield message
+                    yield message  # before the next is chosen: the queue learns from it
+                self._feed(queue, waiting, workers)
 
-    def _feed(
-        self, worker: _Worker, queue: Queue, waiting: list[Trial], workers: list[_Worker]
-    ) -> None:
-        """Give a free worker its next trial, or let it go."""
-        worker.trial = waiting.pop(0) if waiting else queue.next(worker.last)
-        if worker.trial is None:
-            workers.remove(worker)
-            worker.stop()
-            return
-        with suppress(BrokenPipeError):  # seen as end of file at the next wait
-            worker.pipe.send(worker.trial)
+    def _feed(self, queue: Queue, waiting: list[Trial], workers: list[_Worker]) -> None:
+        """Give each free worker its next trial; one that gets none now is asked again later."""
+        for worker in workers:
+            if worker.ready and worker.trial is None:
+                worker.trial = waiting.pop(0) if waiting else queue.next(worker.last)
+                if worker.trial is not None:
+                    with suppress(BrokenPipeError):  # seen as end of file at the next wait
+                        worker.pipe.send(worker.trial)
 
     def _bury(self, worker: _Worker, workers: list[_Worker], deaths: int) -> Iterator[Done]:
         """Give up a dead worker and the trial it had."""
