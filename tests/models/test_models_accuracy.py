@@ -70,7 +70,7 @@ def test_wrong_class_order_is_named_and_the_advice_is_right() -> None:
 
 def test_wrong_normalisation_alone_gets_no_advice_on_order() -> None:
     x, y = demo()
-    with pytest.raises(BadModel, match="Check mean=, std= and the weights"):
+    with pytest.raises(BadModel, match="Check mean and std and the weights"):
         check_accuracy(load_model("vgg", mean=(50.0,)).network, x, y)
 
 

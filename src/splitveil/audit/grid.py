@@ -14,7 +14,7 @@ from splitveil.audit.estimates import (
 )
 from splitveil.audit.plan import AuditPlan, Budget
 from splitveil.audit.recipes import read_attack, read_release
-from splitveil.audit.schedule import DEAR, Job, Left, makespan
+from splitveil.audit.schedule import DEAR, LAST, Job, Left, makespan
 from splitveil.errors import BadInput
 from splitveil.partition.types import Cut
 from splitveil.records import Task, Trial
@@ -150,13 +150,14 @@ def _budgeted(cuts: Sequence[Cut], limits: Budget, seed: int) -> tuple[list[_Cel
     for cut in cuts:
         cells.append(_Cell(Task.ATTACK, cut, repr(NearestAuxiliary()), seed=seed))
         cells.append(_Cell(Task.ATTACK, cut, patch, seed=seed))
-        for method, chosen, seeds in (
-            (ridge, ridge_cuts, 1),
-            (decoder, decoder_cuts, limits.seeds),
+        deepest_first = DEAR + len(cuts) - cuts.index(cut)
+        for method, chosen, seeds, rank in (
+            (ridge, ridge_cuts, 1, DEAR),
+            (decoder, decoder_cuts, limits.seeds, deepest_first),
         ):
             if cut in chosen:
                 cells += [
-                    _Cell(Task.ATTACK, cut, method, seed=s, rank=DEAR)
+                    _Cell(Task.ATTACK, cut, method, seed=s, rank=rank)
                     for s in range(seed, seed + seeds)
                 ]
             else:
@@ -184,7 +185,8 @@ def _arm(release: str, cuts: Sequence[Cut], methods: Sequence[str], seed: int) -
     for cut in cuts:
         cells.append(_Cell(Task.UTILITY, cut, ACCURACY, release, seed))
         cells.append(_Cell(Task.BOUND, cut, BOUND, release, seed))
-        cells += [_Cell(Task.ATTACK, cut, method, release, seed, DEAR) for method in methods]
+        cells += [_Cell(Task.ATTACK, cut, methods[0], release, seed, DEAR)]
+        cells += [_Cell(Task.ATTACK, cut, method, release, seed, LAST) for method in methods[1:]]
     return cells
 
 

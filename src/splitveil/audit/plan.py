@@ -37,6 +37,8 @@ class DataSettings:
 
     `auxiliary` is a second source for the attacker's images, by default a part of the first;
     `size` and `channels` convert the images to what the model takes, by default the model's own;
+    `fit` says how a size is reached, "bilinear" or "pad" with black; `pixel_range` are the stored
+    values that mean black and white, where that is not 0 to 255 in bytes or 0 to 1 in floats;
     `limit` caps the images read.
     """
 
@@ -44,9 +46,15 @@ class DataSettings:
     auxiliary: str | None = None
     size: int | None = None
     channels: int | None = None
+    fit: Literal["bilinear", "pad"] | None = None
+    pixel_range: tuple[float, ...] = ()
     limit: int | None = None
 
     def __post_init__(self) -> None:
+        if self.fit not in (None, "bilinear", "pad"):
+            raise BadPlan(f"data.fit must be bilinear or pad, got '{self.fit}'")
+        if self.pixel_range and len(self.pixel_range) != 2:
+            raise BadPlan(f"data.pixel_range takes black and white, got {self.pixel_range}")
         for name in ("size", "channels", "limit"):
             value = getattr(self, name)
             if value is not None and value < 1:

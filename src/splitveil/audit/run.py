@@ -28,7 +28,7 @@ from splitveil.audit.workbench import (
     pixels,
 )
 from splitveil.data import Splits
-from splitveil.models import LoadedModel, check_accuracy
+from splitveil.models import LoadedModel, check_accuracy, class_order_hint
 from splitveil.records import Environment, Outcome, Status, Trial
 
 _IMAGES = ".images.safetensors"
@@ -178,6 +178,9 @@ class _Audit:
                 names = prepared.splits.class_names
                 network = prepared.subject.model.network
                 check_accuracy(network, test.x, test.y, class_names=names)
+                hint = class_order_hint(network, test.x, test.y, class_names=names)
+                if hint is not None:
+                    self.on_event(Warned(f"the class order looks wrong. {hint}"))
             self._record(prepared.bench.do(trial))
         for outcome in self.store.outcomes():
             if outcome.trial.id == trial.id and outcome.quantities:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from splitveil.records import Trial
 
-DEAR = 2
-"""The rank from which jobs go longest first; below it they go in the order given."""
+DEAR, LAST = 2, 1_000_000
+"""The rank from which jobs go longest first, below it they go in the order given; and the last."""
 
 
 @dataclass(frozen=True, kw_only=True)

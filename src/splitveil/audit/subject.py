@@ -82,6 +82,8 @@ def load_model_and_data(
         auxiliary=data.auxiliary,
         size=data.size or model.size,
         channels=data.channels or model.channels,
+        fit=data.fit,
+        pixel_range=(data.pixel_range[0], data.pixel_range[1]) if data.pixel_range else None,
         limits=_limits(plan),
         rng=Rng(plan.seed).child("data"),
     )

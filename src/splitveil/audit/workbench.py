@@ -208,7 +208,7 @@ class Workbench:
             made = fitted(seen, rng.child("rebuild", split, start))
             errors.append(measures.mse_per_image(made, x))
             if start == 0:
-                if min(x.shape[-2:]) >= _SSIM_SIDE:
+                if split == "test" and min(x.shape[-2:]) >= _SSIM_SIDE:
                     likeness = measures.ssim_per_image(made, x)
                 shown = made[:SHOWN].cpu()
         return _Split(torch.cat(errors), likeness, shown)

@@ -39,7 +39,9 @@ def run(arguments: Sequence[str]) -> int:
         _complain(str(error), arguments)
     except AuditError as error:
         code = BAD_INPUT
-        _complain(_SETTING.sub(r"--\1 ", str(error)), arguments)
+        text = _SETTING.sub(r"--\1 ", str(error))
+        text = text.replace("pixel_range=(black, white)", "--pixel-range BLACK,WHITE")
+        _complain(text, arguments)
     except BrokenPipeError:
         # the reader of our output went away, as `head` does: no error, and nothing left to flush
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

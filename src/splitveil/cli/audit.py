@@ -51,6 +51,8 @@ def audit(
     ] = None,
     size: options.Size = None,
     channels: options.Channels = None,
+    fit: options.Fit = None,
+    pixel_range: options.PixelRange = None,
     cut: Annotated[
         list[str] | None,
         typer.Option(
@@ -120,7 +122,14 @@ def audit(
             "classes": options.names(classes, "--classes"),
             "utility": utility,
         },
-        "data": {"source": data, "auxiliary": auxiliary, "size": size, "channels": channels},
+        "data": {
+            "source": data,
+            "auxiliary": auxiliary,
+            "size": size,
+            "channels": channels,
+            "fit": fit,
+            "pixel_range": options.numbers(pixel_range, "--pixel-range"),
+        },
         "cuts": cut,
         "attacks": attack,
         "releases": release,

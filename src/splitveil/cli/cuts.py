@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from splitveil.partition import CutCost
 
 
+_ROOMY = 110
+_SPARED = ("after", "fp16")
+"""What a terminal of fewer columns than `_ROOMY` has no room for."""
+
+
 def cuts(
     model: options.Model = None,
     *,
@@ -102,40 +107,56 @@ def _print(loaded: "LoadedModel", costs: "list[CutCost]", notes: list[str]) -> N
     table = Table(
         box=box.SIMPLE_HEAD,
         title=f"{loaded.name}: {len(costs)} cuts, {loaded.parameters:,} parameters",
-        caption="an image on the wire; what the device holds and computes; ms on one thread here",
+        caption="bytes of one image on the wire; what the device holds and computes; "
+        "milliseconds on one thread here",
         pad_edge=False,
+        padding=(0, 2 if Console().width >= _ROOMY else 1, 0, 0),
     )
-    table.add_column("cut", overflow="fold", style="bold")
-    table.add_column("after")
-    table.add_column("shape")
-    for heading in ("fp32", "fp16", "uint8", "params", "FLOPs", "edge ms", "cloud ms"):
-        table.add_column(heading, justify="right")
-    for cost in costs:
-        table.add_row(*_row(cost))
     console = Console()
+    columns = {
+        name: column
+        for name, column in _columns(costs).items()
+        if console.width >= _ROOMY or name not in _SPARED
+    }
+    for name in columns:
+        words = name in ("cut", "after", "shape")
+        table.add_column(
+            name,
+            justify="left" if words else "right",
+            no_wrap=name != "shape",
+            min_width=len("128x32x32") if name == "shape" else None,
+            style="bold" if name == "cut" else None,
+        )
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*row)
     console.print(table)
     for note in notes:
         console.print(f"Note: {note}", style="dim", markup=False, highlight=False)
 
 
-def _row(cost: "CutCost") -> list[str]:
+def _columns(costs: "list[CutCost]") -> dict[str, list[str]]:
+    return {
+        "cut": [cost.cut.name for cost in costs],
+        "after": [cost.cut.kind.value for cost in costs],
+        "shape": [_shape(cost) for cost in costs],
+        "fp32": [_short(cost.bytes_fp32) for cost in costs],
+        "fp16": [_short(cost.bytes_fp16) for cost in costs],
+        "uint8": [_short(cost.bytes_uint8) for cost in costs],
+        "params": [_short(cost.edge_parameters) for cost in costs],
+        "FLOPs": [_short(cost.edge_flops) for cost in costs],
+        "edge": [f"{1000 * cost.edge_seconds.value:.2f}" for cost in costs],
+        "cloud": [f"{1000 * cost.cloud_seconds.value:.2f}" for cost in costs],
+    }
+
+
+def _shape(cost: "CutCost") -> str:
     shapes = Counter(
         "x".join(map(str, (part.multiplicity, *part.shape)[part.multiplicity == 1 :]))
         for part in cost.cut.layout.parts
     )
-    sent = (cost.bytes_fp32, cost.bytes_fp16, cost.bytes_uint8)
-    return [
-        cost.cut.name,
-        cost.cut.kind.value,
-        " + ".join(
-            f"{count} of {shape}" if count > 1 else shape for shape, count in shapes.items()
-        ),
-        *(f"{_short(value)}B" for value in sent),
-        _short(cost.edge_parameters),
-        _short(cost.edge_flops),
-        f"{1000 * cost.edge_seconds.value:.2f}",
-        f"{1000 * cost.cloud_seconds.value:.2f}",
-    ]
+    return " + ".join(
+        f"{count} of {shape}" if count > 1 else shape for shape, count in shapes.items()
+    )
 
 
 def _short(count: int) -> str:

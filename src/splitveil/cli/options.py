@@ -66,6 +66,22 @@ Channels = Annotated[
     int | None,
     typer.Option(metavar="1|3", help="Grey (1) or RGB (3) input.", rich_help_panel=_DATA),
 ]
+Fit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="bilinear|pad",
+        help="How images reach --size: resampled, or padded with black.",
+        rich_help_panel=_DATA,
+    ),
+]
+PixelRange = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BLACK,WHITE",
+        help="Stored values that mean black and white, such as -1,1.",
+        rich_help_panel=_DATA,
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option(

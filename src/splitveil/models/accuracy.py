@@ -114,6 +114,20 @@ def check_accuracy(
     return accuracy
 
 
+def class_order_hint(
+    network: nn.Module, x: Images, y: Labels, *, class_names: Sequence[str] = ()
+) -> str | None:
+    """Advice where another order of the outputs would be right far more often, else None.
+
+    A wrong order can leave accuracy above chance, so `check_accuracy` alone does not see it.
+    """
+    logits = predict(network, x)
+    if int(y.max()) >= logits.shape[1]:
+        return None
+    accuracy = float(logits.argmax(1).eq(y).double().mean())
+    return _order_advice(logits, y, accuracy, class_names)
+
+
 def best_class_order(logits: Logits, labels: Labels) -> ClassOrder:
     """Match labels to outputs so that most images are right (Hungarian method).
 
@@ -130,9 +144,16 @@ def best_class_order(logits: Logits, labels: Labels) -> ClassOrder:
 
 
 def _advice(logits: Tensor, labels: Tensor, accuracy: Quantity, names: Sequence[str]) -> str:
+    advice = _order_advice(logits, labels, accuracy.high, names)
+    return "Check mean and std and the weights." if advice is None else advice
+
+
+def _order_advice(
+    logits: Tensor, labels: Tensor, accuracy: float, names: Sequence[str]
+) -> str | None:
     best = best_class_order(logits, labels)
-    if best.accuracy < max(0.5, accuracy.high + _TELLING):
-        return "Check mean=, std= and the weights"
+    if best.accuracy < max(0.5, accuracy + _TELLING):
+        return None
     if sorted(best.outputs) != list(range(logits.shape[1])):
         shown = ", ".join(map(str, best.outputs))
         return (
