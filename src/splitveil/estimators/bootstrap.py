@@ -30,7 +30,7 @@ def mean_interval(
     """
     ordered = np.sort(values)
     value = float(ordered.mean())
-    (means,) = _resampled((ordered,), rng, resamples)
+    (means,) = resampled_means((ordered,), rng, resamples)
     if not np.isfinite(ordered).all():
         return _percentile(value, means, level)
     leave_one_out = (ordered.sum() - ordered) / (len(ordered) - 1)
@@ -53,7 +53,7 @@ def ratio_interval(
     order = np.lexsort((bottom, top))
     a, b = top[order], bottom[order]
     value = float(a.sum() / b.sum())
-    above, below = _resampled((a, b), rng, resamples)
+    above, below = resampled_means((a, b), rng, resamples)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.nan_to_num(above / below, nan=np.inf, posinf=np.inf)
         leave_one_out = (a.sum() - a) / (b.sum() - b)
@@ -94,7 +94,7 @@ def _percentile(value: float, resampled: Float64[np.ndarray, " b"], level: float
     return Interval(value, min(float(low), value), max(float(high), value))
 
 
-def _resampled(
+def resampled_means(
     columns: tuple[Float64[np.ndarray, " n"], ...], rng: Rng, resamples: int
 ) -> list[Float64[np.ndarray, " b"]]:
     """Means of every column over the same resamples, in blocks of bounded memory."""
