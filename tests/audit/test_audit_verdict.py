@@ -3,7 +3,7 @@ from typing import Any
 
 from audit_toys import HERE
 
-from splitveil.audit.grid import spaced
+from splitveil.audit.grid import spaced, spread
 from splitveil.audit.verdict import alarms, findings, headline, summarise
 from splitveil.partition.layout import Layout
 from splitveil.partition.types import Cut, CutKind
@@ -34,6 +34,7 @@ def attack(
     width: float = 0.01,
     release: str = "Identity()",
     mse: float = 0.02,
+    floor: str = "class mean",
 ) -> Outcome:
     return Outcome(
         trial=Trial(scope="s", task=Task.ATTACK, cut=cut, release=release, method=method, seed=0),
@@ -42,7 +43,9 @@ def attack(
         seconds=1.0,
         quantities={
             "validation_mse": measured(validation),
-            "leakage": measured(leak, width),
+            "leakage": replace(
+                measured(leak, width), assumptions=(f"measured against the {floor}",)
+            ),
             "mse": measured(mse, mse / 10),
         },
     )
@@ -168,3 +171,26 @@ def test_spaced_cuts_are_even_in_depth_with_both_ends() -> None:
     assert spaced(cuts, 0) == ()
     crowded = [cut(k, 0.5) for k in range(5)]
     assert len({c.id for c in spaced(crowded, 3)}) == 3
+
+
+def test_cuts_are_spread_from_the_last_and_the_first_inwards() -> None:
+    for count in range(1, 12):
+        cuts = [cut(k, k / 10) for k in range(count)]
+        order = [c.name for c in spread(cuts)]
+        assert sorted(order) == sorted(c.name for c in cuts)
+        assert order[0] == f"cut{count - 1}"
+    assert [c.name for c in spread([cut(k, k) for k in range(5)])] == [
+        "cut4",
+        "cut0",
+        "cut2",
+        "cut3",
+        "cut1",
+    ]
+    assert spread([]) == ()
+
+
+def test_the_sentence_names_the_floor() -> None:
+    for floor, others in (("class mean", "others of its class"), ("mean image", "the mean image")):
+        tried = [attack("a", "A()", validation=0.1, leak=0.5, floor=floor)]
+        verdict = summarise(tried, [], MANIFEST, complete=True)["verdict"]
+        assert f"what distinguishes an image from {others};" in verdict

@@ -23,8 +23,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Utility:
-    """What the uncut model is good for on the test images."""
+    """What the uncut model is good for on the test images.
 
+    `name` is "accuracy", "utility" for the user's own score, or "agreement" without labels.
+    """
+
+    name: str
     quantity: Quantity
     images: int
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from splitveil.attacks import ClassMean, MeanImage, NearestAuxiliary
 from splitveil.attacks.grid import Grid as Maps
@@ -69,6 +70,19 @@ def spaced(cuts: Sequence[Cut], count: int) -> tuple[Cut, ...]:
         free = [place for place in ordered if place not in chosen]
         chosen.append(min(free, key=lambda place: (abs(cuts[place].depth - wanted), place)))
     return tuple(cuts[place] for place in sorted(chosen))
+
+
+def spread(cuts: Sequence[Cut]) -> tuple[Cut, ...]:
+    """All cuts, the last and the first, then again and again the middle of the widest gap.
+
+    An audit that is stopped early has then attacked cuts of every depth.
+    """
+    order = sorted({0, len(cuts) - 1}, reverse=True) if cuts else []
+    while len(order) < len(cuts):
+        known = sorted(order)
+        low, high = max(pairwise(known), key=lambda pair: (pair[1] - pair[0], pair[1]))
+        order.append((low + high) // 2)
+    return tuple(cuts[place] for place in order)
 
 
 @dataclass(frozen=True)
@@ -147,9 +161,9 @@ def _budgeted(cuts: Sequence[Cut], limits: Budget, seed: int) -> tuple[list[_Cel
     decoder_cuts = spaced(ridge_cuts, limits.decoder_cuts)
     cells: list[_Cell] = []
     left: list[Left] = []
-    for cut in cuts:
-        cells.append(_Cell(Task.ATTACK, cut, repr(NearestAuxiliary()), seed=seed))
+    for cut in spread(cuts):
         cells.append(_Cell(Task.ATTACK, cut, patch, seed=seed))
+        cells.append(_Cell(Task.ATTACK, cut, repr(NearestAuxiliary()), seed=seed))
         deepest_first = DEAR + len(cuts) - cuts.index(cut)
         for method, chosen, seeds, rank in (
             (ridge, ridge_cuts, 1, DEAR),

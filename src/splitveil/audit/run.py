@@ -184,8 +184,8 @@ class _Audit:
             self._record(prepared.bench.do(trial))
         for outcome in self.store.outcomes():
             if outcome.trial.id == trial.id and outcome.quantities:
-                quantity = next(iter(outcome.quantities.values()))
-                self.on_event(Utility(quantity, quantity.n))
+                name, quantity = next(iter(outcome.quantities.items()))
+                self.on_event(Utility(name, quantity, quantity.n))
 
     def _announce(self, schedule: Schedule, kept: int, prepared: Prepared) -> None:
         workers = max(1, self.plan.workers)

@@ -43,7 +43,7 @@ class Finding:
 
     @property
     def leakage(self) -> Quantity:
-        """The share of what distinguishes an image from others of its class."""
+        """The share of the floor's error that the attack removed."""
         return self.best.quantities["leakage"]
 
     @property
@@ -182,9 +182,11 @@ def attacker(manifest: Mapping[str, Any]) -> str:
 
 
 def _sentence(finding: Finding, name: str, who: str) -> str:
+    labelled = any("class mean" in text for text in finding.leakage.assumptions)
+    others = "others of its class" if labelled else "the mean image"
     return (
         f"At cut {name} an attacker with {who} recovered L = {_bare(finding.leakage)} of "
-        f"what distinguishes an image from others of its class; best of "
+        f"what distinguishes an image from {others}; best of "
         f"{_attacks(finding.attacks)}, not a limit."
     )
 

@@ -7,7 +7,9 @@ import typer
 from splitveil.cli.audit import audit
 from splitveil.cli.cuts import cuts
 from splitveil.cli.init import init
+from splitveil.cli.profile import profile
 from splitveil.cli.report import report
+from splitveil.cli.select import select
 
 app = typer.Typer(
     name="splitveil",
@@ -17,7 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
-for command in (audit, cuts, report, init):
+for command in (audit, cuts, report, select, profile, init):
     app.command()(command)
 
 

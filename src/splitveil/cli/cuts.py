@@ -55,7 +55,7 @@ def cuts(
         std=options.numbers(std, "--std") or None,
         output=options.key(output),
     )
-    example = _example(loaded, channels, size)
+    example = example_for(loaded, channels, size)
     traced = trace(loaded.network, example)
     chosen = traced.prefixes() if all_ else traced.menu()
     if not chosen:
@@ -77,7 +77,7 @@ def cuts(
         _print(loaded, costs, [*loaded.notes, *traced.notes])
 
 
-def _example(loaded: "LoadedModel", channels: int | None, size: int | None) -> "Tensor":
+def example_for(loaded: "LoadedModel", channels: int | None, size: int | None) -> "Tensor":
     """Two grey images of the size that the model takes.
 
     Raises:

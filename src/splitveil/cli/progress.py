@@ -1,6 +1,7 @@
 """What a person sees while an audit runs: stages, the accuracy, a bar with the time left."""
 
 import time
+from dataclasses import replace
 from types import TracebackType
 
 from rich.console import Console
@@ -61,8 +62,15 @@ class Screen:
                 self._bar.update(self._task, description=text)
                 if not self._console.is_terminal:
                     self._console.print(f"{text} ...")
-            case Utility(quantity, images):
-                self._console.print(f"Accuracy on {self._labels}: {quantity} ({images:,} images)")
+            case Utility("agreement", _, images):
+                self._console.print(
+                    f"No labels with {images:,} test images: the accuracy of the model is not "
+                    "checked; agreement with the uncut model stands in for it"
+                )
+            case Utility(name, quantity, images):
+                score = "Accuracy" if name == "accuracy" else quantity.unit.capitalize()
+                figure = replace(quantity, unit="")
+                self._console.print(f"{score} on {self._labels}: {figure} ({images:,} images)")
             case Begun():
                 self._begin(event)
             case Ended():

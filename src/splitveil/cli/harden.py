@@ -1,0 +1,245 @@
+"""splitveil harden: train a copy of a network with a defence, and watch what it does."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from splitveil.cli import options
+
+if TYPE_CHECKING:
+    from splitveil.data import TrainingImages
+    from splitveil.defences import EpochState, Hardened
+    from splitveil.models import LoadedModel
+
+_DATA, _TRAINING, _WATCHED = "The images", "The training", "What is watched"
+
+
+def harden(
+    model: options.Model = None,
+    *,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Labelled images to train on, apart from those an audit will attack: a folder, an "
+            "IDX or .npz file, package.module:factory, or fashion-mnist.",
+            rich_help_panel=_DATA,
+            show_default="fashion-mnist",
+        ),
+    ] = None,
+    labels: Annotated[
+        str,
+        typer.Option(
+            metavar="RECIPE",
+            help="Such as 'smooth(0.3)', 'coarse(0,2,4,6|5,7,9)', 'distil(4)' or "
+            "'ramp(smooth(0.3),0.2,0.6)'; + adds another component, as in "
+            "'smooth(-0.05)+logit-decay(0.01)'.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = "onehot",
+    epochs: Annotated[
+        int, typer.Option(help="Passes over the images.", rich_help_panel=_TRAINING)
+    ] = 10,
+    batch: Annotated[int, typer.Option(help="Images a step.", rich_help_panel=_TRAINING)] = 128,
+    learning_rate: Annotated[
+        float, typer.Option(help="Its peak.", rich_help_panel=_TRAINING)
+    ] = 2e-3,
+    patience: Annotated[
+        int,
+        typer.Option(
+            help="Epochs without a lower validation loss until it stops and the best is kept; 0 "
+            "trains to the end and keeps the last.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = 10,
+    scratch: Annotated[
+        bool,
+        typer.Option("--scratch", help="Draw the weights anew first.", rich_help_panel=_TRAINING),
+    ] = False,
+    images: Annotated[
+        int | None,
+        typer.Option(metavar="COUNT", help="The most images to use.", rich_help_panel=_DATA),
+    ] = None,
+    trace: Annotated[
+        bool,
+        typer.Option(
+            "--trace",
+            help="Measure features at cuts after every epoch, and draw them.",
+            rich_help_panel=_WATCHED,
+        ),
+    ] = False,
+    cut: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A cut to trace, by name or id; repeat for several. By default four.",
+            rich_help_panel=_WATCHED,
+        ),
+    ] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="An earlier traced hardening to draw beside this one; repeat for several.",
+            rich_help_panel=_WATCHED,
+        ),
+    ] = None,
+    weights: options.Weights = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    classes: options.Classes = None,
+    output: options.Output = None,
+    size: options.Size = None,
+    channels: options.Channels = None,
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Where weights, checkpoint, trace and figure go."),
+    ] = Path("splitveil-harden"),
+    seed: options.Seed = None,
+    device: options.Device = None,
+    json_: options.Json = False,
+    traceback: options.Traceback = False,
+) -> None:
+    """Train a copy of a network against leakage.
+
+    Writes weights, a checkpoint and trace.json; the source stays as it is. Stopped in whatever way,
+    the same command goes on where it was. Whether the result leaks less is for an audit to say.
+
+    Example: `splitveil harden vgg --labels 'smooth(0.3)' --trace --epochs 3`
+    """
+    from splitveil.data.training import load_training
+    from splitveil.defences import harden as train
+    from splitveil.defences import parse_components
+    from splitveil.errors import BadPlan
+    from splitveil.models import load_model
+    from splitveil.report.vortex import read_trace
+    from splitveil.rng import Rng
+    from splitveil.training import Schedule
+
+    if beside and not trace:
+        raise BadPlan("--beside draws traces: give --trace as well")
+    others = [read_trace(folder) for folder in beside or ()]
+    components = parse_components(labels)
+    schedule = Schedule(epochs=epochs, batch=batch, learning_rate=learning_rate)
+    names = options.names(classes, "--classes")
+    settings: dict[str, Any] = {
+        "weights": weights,
+        "mean": options.numbers(mean, "--mean") or None,
+        "std": options.numbers(std, "--std") or None,
+        "output": options.key(output),
+    }
+    loaded = load_model(model, **settings)
+    rng = Rng(seed or 0)
+    source = load_training(
+        data or "fashion-mnist",
+        size=size or loaded.size,
+        channels=channels or loaded.channels,
+        images=images,
+        rng=rng.child("data"),
+    )
+    if names:
+        loaded = load_model(
+            model, **settings, classes=names, data_classes=source.class_names or None
+        )
+    found = train(
+        loaded.network,
+        source,
+        components,
+        schedule=schedule,
+        rng=rng.child("harden"),
+        patience=patience or None,
+        start="scratch" if scratch else "weights",
+        watch=tuple(cut or ()) if trace else None,
+        folder=out,
+        device=device or "cpu",
+        on_epoch=lambda state: _say(state, epochs),
+    )
+    _write(out, loaded, source, found, labels)
+    if trace:
+        _draw(out, others)
+    _tell(out, found, loaded, trace=trace, json_=json_)
+
+
+def _say(state: "EpochState", epochs: int) -> None:
+    loss = "" if state.loss is None else f"loss {state.loss:.4f}, "
+    typer.echo(
+        f"Epoch {state.number}/{epochs}: {loss}validation loss {state.validation_loss:.4f}, "
+        f"accuracy {state.accuracy}",
+        err=True,
+    )
+
+
+def _write(
+    out: Path, loaded: "LoadedModel", source: "TrainingImages", found: "Hardened", labels: str
+) -> None:
+    """The weights, as `--weights` takes them, and what was watched."""
+    from safetensors.torch import save
+
+    from splitveil import __version__
+    from splitveil.audit.store import write_whole
+    from splitveil.models import PixelModel
+
+    assert isinstance(found.network, PixelModel)  # noqa: S101 - a copy of what load_model gave
+    state = found.network.network.state_dict()
+    described = {
+        "mean": ",".join(map(repr, loaded.mean)),
+        "std": ",".join(map(repr, loaded.std)),
+        "labels": labels,
+    }
+    content = save({k: v.detach().clone().contiguous() for k, v in state.items()}, described)
+    write_whole(out / "weights.safetensors", content)
+    record = {
+        "splitveil": __version__,
+        "labels": "+".join(map(str, found.components)),
+        "model": {"name": loaded.name, "digest": loaded.digest},
+        "data": {
+            "name": source.name,
+            "digest": source.digest,
+            "train": len(source.train),
+            "validation": len(source.validation),
+            "probe": len(source.probe),
+        },
+        "kept": found.kept,
+        "notes": [*loaded.notes, *source.conversions, *found.notes],
+        "cuts": list(found.cuts),
+        "states": [epoch.to_json() for epoch in found.states],
+    }
+    write_whole(out / "trace.json", (json.dumps(record, indent=1) + "\n").encode())
+
+
+def _draw(out: Path, others: list[Any]) -> None:
+    from splitveil.audit.store import write_whole
+    from splitveil.report.vortex import read_trace, vortex_charts, vortex_figure
+
+    traces = [read_trace(out), *others]
+    write_whole(out / "vortex.svg", vortex_figure(traces).encode())
+    charts = [chart.to_json() for row in vortex_charts(traces) for chart in row]
+    data = json.dumps(charts, indent=1, ensure_ascii=False, allow_nan=False)
+    write_whole(out / "vortex.json", (data + "\n").encode())
+
+
+def _tell(out: Path, found: "Hardened", loaded: "LoadedModel", *, trace: bool, json_: bool) -> None:
+    weights = out / "weights.safetensors"
+    if json_:
+        described = {
+            "weights": str(weights),
+            "trace": str(out / "trace.json"),
+            "figure": str(out / "vortex.svg") if trace else None,
+            "kept": found.kept,
+            "epochs": len(found.states) - 1,
+            "accuracy": found.accuracy.to_json(),
+            "notes": list(found.notes),
+        }
+        typer.echo(json.dumps(described, indent=1))
+        return
+    for note in found.notes:
+        typer.echo(f"Note: {note}")
+    typer.echo(
+        f"Kept epoch {found.kept} of {len(found.states) - 1}; accuracy on validation images "
+        f"{found.accuracy}"
+    )
+    if trace:
+        typer.echo(f"Figure: {out / 'vortex.svg'}")
+    typer.echo(f"What it leaks: splitveil audit {loaded.name} --weights {weights}")

@@ -1,0 +1,107 @@
+"""splitveil profile: times of a network's device half at every cut, on the machine it runs on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from splitveil.cli import options
+
+
+def profile(
+    model: options.Model = None,
+    *,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where to write the profile.")] = Path(
+        "device.json"
+    ),
+    weights: options.Weights = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    output: options.Output = None,
+    size: options.Size = None,
+    channels: options.Channels = None,
+    threads: Annotated[int, typer.Option(help="Threads that the network may use.", min=1)] = 1,
+    device: options.Device = None,
+    json_: options.Json = False,
+    traceback: options.Traceback = False,
+) -> None:
+    """Measure a device's times at every cut, on that device.
+
+    Give the model as the audit had it: `splitveil select --profile` refuses another. Times are
+    medians over repeated passes of one image.
+
+    Example: `splitveil profile vgg --out device.json`
+    """
+    import json
+
+    import torch
+
+    from splitveil import __version__
+    from splitveil.audit.environment import this_environment
+    from splitveil.audit.store import write_whole
+    from splitveil.cli.cuts import example_for
+    from splitveil.errors import BadPlan, UnsupportedCut
+    from splitveil.models import load_model
+    from splitveil.partition import measure_costs, trace
+    from splitveil.select.profile import KIND
+    from splitveil.select.units import written
+
+    loaded = load_model(
+        model,
+        weights=weights,
+        mean=options.numbers(mean, "--mean") or None,
+        std=options.numbers(std, "--std") or None,
+        output=options.key(output),
+    )
+    place = device or "cpu"
+    example = example_for(loaded, channels, size)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        traced = trace(loaded.network.to(place), example.to(place))
+        cuts = {cut.id: cut for cut in (*traced.menu(), *traced.prefixes())}
+        if not cuts:
+            raise UnsupportedCut(f"{loaded.name} has no place to cut")
+        costs = measure_costs(traced, list(cuts.values()), example.to(place))
+        environment = this_environment(place)
+    except RuntimeError as error:
+        raise BadPlan(f"device '{place}' cannot be used here ({error}): try cpu") from error
+    finally:
+        torch.set_num_threads(before)
+    described = {
+        "kind": KIND,
+        "splitveil": __version__,
+        "model": {
+            "name": loaded.name,
+            "digest": loaded.digest,
+            "parameters": loaded.parameters,
+        },
+        "input": list(example.shape[1:]),
+        "device": {
+            "platform": environment.platform,
+            "processor": environment.processor,
+            "threads": threads,
+            "device": place,
+            "torch": environment.torch,
+        },
+        "cuts": [
+            {
+                "id": cost.cut.id,
+                "name": cost.cut.name,
+                "edge_seconds": cost.edge_seconds.to_json(),
+                "edge_bytes": cost.edge_bytes,
+            }
+            for cost in costs
+        ],
+    }
+    text = json.dumps(described, indent=1) + "\n"
+    write_whole(out, text.encode())
+    if json_:
+        typer.echo(text, nl=False)
+        return
+    times = sorted(cost.edge_seconds.value for cost in costs)
+    typer.echo(
+        f"Wrote {out}: {len(costs)} cuts of {loaded.name}, {written(times[0], 's')} to "
+        f"{written(times[-1], 's')} an image with {threads} thread{'s' if threads > 1 else ''} on "
+        f"{environment.platform}. Use it: splitveil select RUN --profile {out}"
+    )
