@@ -179,7 +179,7 @@ def test_cuts_are_spread_from_the_last_and_the_first_inwards() -> None:
         order = [c.name for c in spread(cuts)]
         assert sorted(order) == sorted(c.name for c in cuts)
         assert order[0] == f"cut{count - 1}"
-    assert [c.name for c in spread([cut(k, k) for k in range(5)])] == [
+    assert [c.name for c in spread([cut(k, k / 10) for k in range(5)])] == [
         "cut4",
         "cut0",
         "cut2",
