@@ -4,6 +4,7 @@ from typing import Any
 from audit_toys import HERE
 
 from splitveil.audit.grid import spaced, spread
+from splitveil.audit.schedule import NO_TIME, Left
 from splitveil.audit.verdict import alarms, findings, headline, summarise
 from splitveil.partition.layout import Layout
 from splitveil.partition.types import Cut, CutKind
@@ -194,3 +195,11 @@ def test_the_sentence_names_the_floor() -> None:
         tried = [attack("a", "A()", validation=0.1, leak=0.5, floor=floor)]
         verdict = summarise(tried, [], MANIFEST, complete=True)["verdict"]
         assert f"what distinguishes an image from {others};" in verdict
+
+
+def test_trials_that_found_no_time_are_said() -> None:
+    tried = [attack("a", "A()", validation=0.1, leak=0.5)]
+    late = [Left(trial=tried[0].trial, reason=f"{NO_TIME}: about 9 s needed")] * 2
+    budget = [Left(trial=tried[0].trial, reason="budget: A() at 1 of 2 cuts")]
+    assert "before 2 more trials" in summarise(tried, late, MANIFEST, complete=True)["verdict"]
+    assert "Time ran out" not in summarise(tried, budget, MANIFEST, complete=True)["verdict"]

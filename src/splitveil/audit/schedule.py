@@ -15,6 +15,8 @@ from splitveil.records import Trial
 DEAR, LAST = 2, 1_000_000
 """The rank from which jobs go longest first, below it they go in the order given; and the last."""
 
+NO_TIME = "no time"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -77,7 +79,7 @@ class Schedule:
     def _too_long(self, expected: float, now: float) -> str:
         remaining = max(0.0, self.seconds - now)
         return (
-            f"no time: about {expected:.0f} s needed, {remaining:.0f} s of the budget were left; "
+            f"{NO_TIME}: about {expected:.0f} s needed, {remaining:.0f} s of the budget were left; "
             "run again with the same folder to add it, or allow a larger budget"
         )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from scipy import stats
 
-from splitveil.audit.schedule import Left
+from splitveil.audit.schedule import NO_TIME, Left
 from splitveil.quantities import Direction, Quantity
 from splitveil.records import Outcome, Status, Task
 
@@ -254,6 +254,12 @@ def summarise(
     found = findings(outcomes, order)
     raised = alarms(outcomes, names)
     verdict = sentences(found, names, manifest)
+    late = sum(one.reason.startswith(NO_TIME) for one in left)
+    if late:
+        verdict += (
+            f" Time ran out before {late} more trial{'s' if late > 1 else ''}: "
+            "the same command adds them."
+        )
     if raised:
         verdict = f"ALARM: {raised[0]}. {verdict}"
     return {
