@@ -10,7 +10,7 @@
 | `gaussian(sigma=0.1)+quantise(bits=8)` | `Chain` | of its noisy stage | of its last stage |
 """
 
-from splitveil.release.base import Release, ReleaseRecipe
+from splitveil.release.base import Envelope, Release, ReleaseRecipe
 from splitveil.release.chain import Chain, ChainedRelease
 from splitveil.release.coding import Coder, FloatCoder, Lattice, LatticeCoder, coded_bits
 from splitveil.release.dithered import DitheredFeatures, DitheredQuantiser
@@ -27,6 +27,7 @@ __all__ = [
     "Coder",
     "DitheredFeatures",
     "DitheredQuantiser",
+    "Envelope",
     "FloatCoder",
     "GaussianNoise",
     "HalfPrecision",

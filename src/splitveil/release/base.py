@@ -2,7 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import MISSING, Field, fields
+from collections.abc import Callable
+from dataclasses import MISSING, Field, dataclass, fields
 from typing import ClassVar, cast
 
 import torch
@@ -13,6 +14,18 @@ from splitveil.release.coding import Coder, FloatCoder
 from splitveil.shapes import Features, PerImage
 
 _PAIR_VALUES = 1 << 24
+
+
+@dataclass(frozen=True, eq=False)
+class Envelope:
+    """A density w of what is sent with log p(sent | z) - log w(sent) <= `ceiling` for every z.
+
+    `log_density` gives log w in nats, one value a row. The ceiling, in nats, bounds what one sent
+    image can carry, and makes log ratios to any mixture that holds w bounded too.
+    """
+
+    log_density: Callable[[Features], PerImage]
+    ceiling: float
 
 
 class Release(ABC):
@@ -54,6 +67,13 @@ class Release(ABC):
                 return None
             blocks.append(values.reshape(len(block), len(z)))
         return torch.cat(blocks)
+
+    def envelope(self, features: int) -> Envelope | None:
+        """A density that dominates what is sent, or None where none is known.
+
+        There is one only where the features are confined, by clipping or to a range.
+        """
+        return None
 
     def capacity(self, features: int) -> float:
         """Most nats that one sent image can carry about its input, whatever the input's law.

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 
 from splitveil.errors import BadPlan
-from splitveil.release.base import Release, ReleaseRecipe
+from splitveil.release.base import Envelope, Release, ReleaseRecipe
 from splitveil.release.coding import Coder
 from splitveil.rng import Rng
 from splitveil.shapes import Features, PerImage
@@ -42,6 +42,10 @@ class ChainedRelease(Release):
         for stage in before:
             z = stage(z, idle)
         return last.log_prob(sent, z)
+
+    def envelope(self, features: int) -> Envelope | None:
+        """That of the last stage, where the chain has a density."""
+        return self.stages[-1].envelope(features) if self.has_density else None
 
     def bits(self, features: int) -> float:
         return self.stages[-1].bits(features)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 
 from splitveil.errors import BadPlan
-from splitveil.release.base import Release, ReleaseRecipe
+from splitveil.release.base import Envelope, Release, ReleaseRecipe
 from splitveil.release.calibration import checked, middle_range
 from splitveil.release.coding import Coder, Lattice, LatticeCoder, dither
 from splitveil.shapes import Features, PerImage
@@ -40,6 +40,16 @@ class DitheredFeatures(Release):
         worst = (sent - inside).abs().amax(1).double()
         density = torch.full_like(worst, -z.shape[1] * math.log(self.lattice.step))
         return density.masked_fill_(worst > self.lattice.step / 2 + slack, -math.inf)
+
+    def envelope(self, features: int) -> Envelope:
+        """Uniform over the range and half a step beyond; the ceiling is the payload f b log 2."""
+        width = self.lattice.high - self.lattice.low + self.lattice.step
+        constant = features * math.log(width)
+
+        def log_density(sent: Features) -> PerImage:
+            return torch.full((len(sent),), -constant, dtype=torch.float64)
+
+        return Envelope(log_density, constant - features * math.log(self.lattice.step))
 
     def bits(self, features: int) -> float:
         return float(self.lattice.bits * features)

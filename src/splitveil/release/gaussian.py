@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splitveil.errors import BadData, BadPlan
-from splitveil.release.base import Release, ReleaseRecipe
+from splitveil.release.base import Envelope, Release, ReleaseRecipe
 from splitveil.release.calibration import checked
 from splitveil.shapes import Features, PerImage
 
@@ -72,6 +72,25 @@ class ClippedGaussian(Release):
         """The smaller of payload and power: (f / 2) log(1 + B² / (f s²)) nats."""
         power = 0.5 * features * math.log1p(self.radius**2 / (features * self.sigma**2))
         return min(power, self.bits(features) * math.log(2))
+
+    def envelope(self, features: int) -> Envelope | None:
+        """N(c, (s² + B² / f) I), which p(sent | z) exceeds by (f / 2)(log(1 + B² / (f s²)) + 1).
+
+        The log ratio of N(z, s²) to N(c, t²) is largest where |sent - c| = |z - c| t² / (t² - s²),
+        and is f log(t / s) + |z - c|² / (2 (t² - s²)) there. None without a finite radius.
+        """
+        if not 0 < self.radius < math.inf:
+            return None
+        variance = self.sigma**2 + self.radius**2 / features
+        constant = 0.5 * features * math.log(2 * math.pi * variance)
+
+        def log_density(sent: Features) -> PerImage:
+            offset = sent - self.centre.to(sent.device, sent.dtype)
+            squared = offset.square().sum(1, dtype=torch.float64)
+            return -squared / (2 * variance) - constant
+
+        ceiling = 0.5 * features * (math.log(variance / self.sigma**2) + 1)
+        return Envelope(log_density, ceiling)
 
     def __repr__(self) -> str:
         return f"ClippedGaussian(f={len(self.centre)}, radius={self.radius}, sigma={self.sigma})"
