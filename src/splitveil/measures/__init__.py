@@ -6,13 +6,24 @@
 | `accuracy`, `agreement` | the network's answers | measured |
 | `leakage`, `tail_leakage` | errors of an attack and of its floor | measured |
 | `radius` | streaming class moments of a cut | proxy |
-| `genie_bound` | images, features and a release with noise | theorem at confidence, lower |
+| `genie_bound`, `genie_curve`, `genie_stream` | images, features, noise | theorem at confidence |
+| `noise_needed` | the same, for a family of releases | noise and the theorem it buys |
 | `payload_bound`, `capacity_bound` | a release | theorem, upper |
 """
 
-from splitveil.measures.genie import genie_bound
+from splitveil.measures.genie import (
+    GalleryBlock,
+    GeniePoint,
+    genie_bound,
+    genie_curve,
+    genie_stream,
+)
 from splitveil.measures.information import capacity_bound, payload_bound
 from splitveil.measures.leakage import leakage, tail_leakage
+from splitveil.measures.noise_needed import (
+    NoiseNeeded,
+    noise_needed,
+)
 from splitveil.measures.radius import radius
 from splitveil.measures.reconstruction import (
     mean_of,
@@ -27,14 +38,20 @@ from splitveil.measures.reconstruction import (
 from splitveil.measures.utility import accuracy, agreement, share_of
 
 __all__ = [
+    "GalleryBlock",
+    "GeniePoint",
+    "NoiseNeeded",
     "accuracy",
     "agreement",
     "capacity_bound",
     "genie_bound",
+    "genie_curve",
+    "genie_stream",
     "leakage",
     "mean_of",
     "mse",
     "mse_per_image",
+    "noise_needed",
     "payload_bound",
     "psnr",
     "psnr_of_mean",

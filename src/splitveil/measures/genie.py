@@ -1,6 +1,9 @@
 """A lower bound on every attacker's error on real images, from the noise alone."""
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float64
@@ -8,16 +11,46 @@ from scipy import stats
 from torch import Tensor
 
 from splitveil.errors import BadData, BadPlan
+from splitveil.estimators.gallery import GalleryPosterior, GalleryState
 from splitveil.measures.checks import OtherFeatures, OtherLabels, finite
 from splitveil.quantities import Direction, Kind, Quantity
 from splitveil.release.base import Release
 from splitveil.rng import Rng
-from splitveil.shapes import Features, Labels, PerImage, Targets
+from splitveil.shapes import Features, Labels, Targets
 
 NO_GUARANTEE = (
     "no information-theoretic guarantee: the release adds no noise of known law, so a strong "
     "enough attacker may rebuild every image"
 )
+_BLOCK = 1024
+_LEAST_GALLERIES = 20
+
+
+@dataclass(frozen=True, eq=False)
+class GalleryBlock:
+    """Some items of a gallery: targets, their clean features, and labels where those are known."""
+
+    x: Targets
+    features: OtherFeatures
+    labels: OtherLabels | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeniePoint:
+    """What galleries of `size` items prove of every attacker, and what they suggest.
+
+    `bound`: least mean squared error per value (see `genie_bound`). `anonymity`: exp(H(I | Z)),
+    the number of equally likely items whose uncertainty equals that of an attacker who holds the
+    gallery; lower bound. `identification`: E max_i w_i, the most often any attacker can name the
+    hidden item among `size`; upper bound. `worst`: least over hidden items of the mean posterior
+    variance; a proxy, since an attacker may favour one image at the others' expense.
+    """
+
+    size: int
+    bound: Quantity
+    anonymity: Quantity
+    identification: Quantity
+    worst: Quantity
 
 
 def genie_bound(
@@ -39,14 +72,15 @@ def genie_bound(
 
         mmse(X | Z) >= B_N = E sum_i w_i |x_i - x̄|² / d
 
-    B_N is estimated on disjoint galleries, each item hidden in turn `draws` times; the value is the
-    one-sided lower end of its t interval over galleries, and the truth lies in [value, inf) at
-    `level`. It rises with N towards the least error and is near 0 where the noise is small beside
-    the distances between images. For a release that is followed by post-processing the bound of
-    the noisy part is given, which holds for the whole.
+    B_N is estimated on disjoint galleries, whose items (the first 1024 of each) are hidden in turn
+    `draws` times; the value is the one-sided lower end of its t interval over galleries, and the
+    truth lies in [value, inf) at `level`. It rises with N towards the least error and is near 0
+    where the noise is small beside the distances between images. For a release that is followed by
+    post-processing the bound of the noisy part is given, which holds for the whole.
 
     Args:
-        x: targets drawn like the private ones; any number of values each.
+        x: targets drawn like the private ones; any number of values each. Give embeddings of the
+            images to bound the squared error of an embedding instead.
         features: clean features of the same targets, before the release.
         release: what is done to them; fitted on other images.
         rng: stream of shuffles and noise.
@@ -67,15 +101,9 @@ def genie_bound(
             each gallery.
         BadPlan: if there are fewer than 20 galleries, or no draws or sends.
     """
-    if galleries < 20 or draws < 1 or sends < 1 or not 0 < level < 1:
-        raise BadPlan(
-            "the bound needs at least 20 galleries, 1 draw, 1 send and a level in (0, 1), got "
-            f"{galleries}, {draws}, {sends} and {level}"
-        )
-    if len(x) != len(features) or (labels is not None and len(labels) != len(x)):
-        raise BadData(f"{len(x)} images, {len(features)} features: give one of each, with labels")
-    noisy = release.dominating()
-    if not noisy.has_density:
+    _check(galleries, draws, sends, level)
+    _paired(x, features, labels)
+    if not release.dominating().has_density:
         return Quantity.exact(
             0.0,
             unit="mse per value",
@@ -84,83 +112,264 @@ def genie_bound(
             direction=Direction.LOWER,
             assumptions=(NO_GUARANTEE,),
         )
-    size = len(x) // galleries
-    if size < 2:
+    return genie_curve(
+        x,
+        features,
+        release,
+        rng,
+        labels=labels,
+        galleries=galleries,
+        draws=draws,
+        sends=sends,
+        level=level,
+    )[-1].bound
+
+
+def genie_curve(
+    x: Targets,
+    features: OtherFeatures,
+    release: Release,
+    rng: Rng,
+    *,
+    sizes: Sequence[int] = (),
+    labels: OtherLabels | None = None,
+    galleries: int = 20,
+    draws: int = 4,
+    sends: int = 1,
+    level: float = 0.95,
+) -> tuple[GeniePoint, ...]:
+    """`genie_bound` and its companions for nested galleries, all from one pass.
+
+    Args:
+        x: as in `genie_bound`, as are the other arguments.
+        features: clean features of the same targets.
+        release: what is done to them; needs a density.
+        rng: stream of shuffles and noise.
+        sizes: increasing gallery sizes to report beside the largest possible one. Only the first
+            `sizes[0]` items of each gallery are then hidden.
+        labels: labels, where the attacker knows them.
+        galleries: how many disjoint galleries.
+        draws: noise draws for each hidden item.
+        sends: how many times each image is sent.
+        level: confidence of each number; not of all sizes together.
+
+    Returns:
+        One point for each size, the largest last.
+
+    Raises:
+        BadData: as `genie_bound`.
+        BadPlan: as `genie_bound`, if the release has no density, or sizes do not increase from 2
+            to at most the number of images for each gallery.
+    """
+    _check(galleries, draws, sends, level)
+    _paired(x, features, labels)
+    largest = len(x) // galleries
+    if largest < 2:
         raise BadData(
             f"{galleries} disjoint galleries need at least {2 * galleries} images, got {len(x)}"
+        )
+    wanted = sorted({*sizes, largest})
+    if wanted[0] < 2 or wanted[-1] > largest or list(sizes) != sorted(set(sizes)):
+        raise BadPlan(
+            f"gallery sizes must increase from 2 to at most {largest} "
+            f"({len(x)} images in {galleries} galleries), got {tuple(sizes)}"
         )
     finite(x, "images")
     finite(features, "features")
     order = torch.randperm(len(x), generator=rng.child("galleries").torch())
-    errors = torch.stack(
-        [
-            _gallery_error(
-                x[chosen].flatten(1).double().cpu(),
-                features[chosen].cpu(),
-                noisy,
-                rng.child("gallery", index),
-                None if labels is None else labels[chosen].cpu(),
-                draws,
-                sends,
-            ).mean()
-            for index, chosen in enumerate(order[: size * galleries].split(size))
-        ]
-    )
-    mean, deviation = float(errors.mean()), float(errors.std())
-    quantile = float(stats.t.ppf(level, galleries - 1))
-    bound = max(0.0, mean - quantile * deviation / math.sqrt(galleries))
-    return Quantity(
-        value=bound,
-        low=bound,
-        high=math.inf,
-        unit="mse per value",
-        kind=Kind.CONFIDENCE,
-        n=size * galleries,
-        direction=Direction.LOWER,
+
+    def blocks(chosen: Tensor) -> Iterator[GalleryBlock]:
+        for part in _cut_at(chosen, wanted):
+            known = None if labels is None else labels[part]
+            yield GalleryBlock(x[part], features[part], known)
+
+    points = genie_stream(
+        (blocks(chosen) for chosen in order[: largest * galleries].split(largest)),
+        release,
+        rng,
+        hidden=min(wanted[0], _BLOCK),
+        draws=draws,
+        sends=sends,
         level=level,
-        assumptions=(
-            "private images are drawn like these, independently",
-            "the noise is fresh and its law is the stated one",
-            f"means of {galleries} disjoint galleries of {size} are close to normal",
-            f"each image is sent {sends} time{'s' if sends > 1 else ''}",
-            "the attacker may know the label" if labels is not None else "the label is not known",
+    )
+    return tuple(point for point in points if point.size in wanted)
+
+
+def genie_stream(
+    galleries: Iterable[Iterable[GalleryBlock]],
+    release: Release,
+    rng: Rng,
+    *,
+    hidden: int = 1,
+    draws: int = 1,
+    sends: int = 1,
+    level: float = 0.95,
+) -> tuple[GeniePoint, ...]:
+    """The same from galleries of unlimited size, in the memory of one block.
+
+    Args:
+        galleries: at least 20 independent ones, each an iterable of blocks of the same sizes. The
+            first `hidden` items of a gallery's first block are hidden in turn.
+        release: what is done to features; needs a density.
+        rng: stream of the noise.
+        hidden: hidden items for each gallery.
+        draws: noise draws for each hidden item.
+        sends: how many times each image is sent.
+        level: confidence of each number; not of all sizes together.
+
+    Returns:
+        One point after each block: nested galleries, each holding the ones before.
+
+    Raises:
+        BadData: if a block is not finite, its counts differ, or galleries differ in their sizes.
+        BadPlan: if there are fewer than 20 galleries, or the release has no density.
+    """
+    noisy = release.dominating()
+    if not noisy.has_density:
+        raise BadPlan(f"{release!r}: {NO_GUARANTEE}; use a release with noise")
+    seen: list[tuple[int, ...]] = []
+    states: list[list[GalleryState]] = []
+    narrowed = False
+    for index, blocks in enumerate(galleries):
+        sizes: list[int] = []
+        states.append([])
+        for size, state, known in _states(
+            blocks, noisy, rng.child("gallery", index), hidden, draws, sends
+        ):
+            sizes.append(size)
+            states[-1].append(state)
+            narrowed = known
+        seen.append(tuple(sizes))
+    _check(len(seen), draws, sends, level)
+    if len(set(seen)) > 1 or not seen[0]:
+        raise BadData(f"galleries differ in their block sizes: {sorted(set(seen))[:3]}")
+    notes = (
+        "private images are drawn like these, independently",
+        "the noise is fresh and its law is the stated one",
+        f"each image is sent {sends} time{'s' if sends > 1 else ''}",
+        "the attacker may know the label" if narrowed else "the label is not known",
+    )
+    return tuple(
+        _point(size, [each[place] for each in states], draws, level, notes)
+        for place, size in enumerate(seen[0])
+    )
+
+
+def _states(
+    blocks: Iterable[GalleryBlock], release: Release, rng: Rng, hidden: int, draws: int, sends: int
+) -> Iterator[tuple[int, GalleryState, bool]]:
+    """Size so far, posterior and whether labels narrow it, after each block of one gallery."""
+    size = 0
+    for block in blocks:
+        _paired(block.x, block.features, block.labels)
+        finite(block.x, "images")
+        finite(block.features, "features")
+        x, features = block.x.flatten(1).cpu(), block.features.cpu()
+        labels = None if block.labels is None else block.labels.cpu()
+        own: Tensor | None = None
+        if size == 0:
+            if not 1 <= hidden <= len(x):
+                raise BadPlan(f"hidden must lie between 1 and the first block's {len(x)} items")
+            own = torch.arange(hidden).repeat(draws)
+            sent = _sent(release, features[:hidden], rng, draws, sends)
+            classes = None if labels is None else labels[own]
+            posterior = GalleryPosterior(x[own])
+        scores = _scores(release, sent, features)
+        if classes is not None and labels is not None:
+            scores.masked_fill_(classes[:, None] != labels, -math.inf)
+        posterior.update(scores, x, own)
+        size += len(x)
+        yield size, posterior.state(), labels is not None
+
+
+def _sent(release: Release, features: Features, rng: Rng, draws: int, sends: int) -> list[Tensor]:
+    """For each send, what crosses for every draw of every hidden item, draws outermost."""
+    return [
+        torch.cat([release(features, rng.child(draw, send).torch()) for draw in range(draws)])
+        for send in range(sends)
+    ]
+
+
+def _scores(release: Release, sent: list[Tensor], features: Features) -> Float64[Tensor, "q n"]:
+    """The release's pairwise log densities, summed over sends.
+
+    Raises:
+        BadPlan: if it has none.
+    """
+    total = torch.zeros(len(sent[0]), len(features), dtype=torch.float64)
+    for one in sent:
+        scores = release.pairwise_log_prob(one, features)
+        if scores is None:
+            raise BadPlan(f"{release!r} says it has a density but gives none")
+        total += scores.double()
+    return total
+
+
+def _point(
+    size: int, states: list[GalleryState], draws: int, level: float, notes: tuple[str, ...]
+) -> GeniePoint:
+    """Intervals over disjoint galleries: within one, draws are dependent."""
+    variance = torch.stack([state.variance for state in states])
+    notes = (f"means of {len(states)} disjoint galleries of {size} are close to normal", *notes)
+    n = size * len(states)
+
+    def bound(value: float, direction: Direction, unit: str, ceiling: float) -> Quantity:
+        lower = direction is Direction.LOWER
+        return Quantity(
+            value=value,
+            low=value if lower else 0.0,
+            high=ceiling if lower else value,
+            unit=unit,
+            kind=Kind.CONFIDENCE,
+            n=n,
+            direction=direction,
+            level=level,
+            assumptions=notes,
+        )
+
+    error = _end(variance.mean(1), level, Direction.LOWER)
+    entropy = _end(torch.stack([s.entropy.mean() for s in states]), level, Direction.LOWER)
+    share = _end(torch.stack([s.largest.mean() for s in states]), level, Direction.UPPER)
+    worst = float(variance.reshape(len(states), draws, -1).mean(1).min())
+    return GeniePoint(
+        size=size,
+        bound=bound(max(0.0, error), Direction.LOWER, "mse per value", math.inf),
+        anonymity=bound(math.exp(max(0.0, entropy)), Direction.LOWER, "images", float(size)),
+        identification=bound(min(1.0, share), Direction.UPPER, "share", 1.0),
+        worst=Quantity.exact(
+            worst,
+            unit="mse per value",
+            kind=Kind.PROXY,
+            n=variance.shape[1] // draws * len(states),
+            assumptions=(
+                "least over hidden images of the Bayes attacker's expected error: an attacker "
+                "may do better on one image at the others' expense",
+                f"mean of {draws} noise draws an image",
+            ),
         ),
     )
 
 
-def _gallery_error(
-    x: Float64[Tensor, "n d"],
-    features: Features,
-    release: Release,
-    rng: Rng,
-    labels: Labels | None,
-    draws: int,
-    sends: int,
-) -> PerImage:
-    """Posterior variance per value of each hidden item of one gallery, averaged over draws."""
-    centred = x - x.mean(0)
-    squares = centred.square().sum(1)
-    total = torch.zeros(len(x), dtype=torch.float64)
-    for draw in range(draws):
-        scores = torch.zeros(len(x), len(x), dtype=torch.float64)
-        for send in range(sends):
-            sent = release(features, rng.child(draw, send).torch())
-            scores += _pairwise(release, sent, features)
-        if labels is not None:
-            scores.masked_fill_(labels[:, None] != labels, -math.inf)
-        weights = scores.softmax(1)
-        spread = weights @ squares - (weights @ centred).square().sum(1)
-        total += spread.clamp_min(0) / x.shape[1]
-    return total / draws
+def _end(means: Float64[Tensor, " r"], level: float, direction: Direction) -> float:
+    """The one-sided end of a t interval over galleries."""
+    reach = float(stats.t.ppf(level, len(means) - 1) * means.std()) / math.sqrt(len(means))
+    return float(means.mean()) + (reach if direction is Direction.UPPER else -reach)
 
 
-def _pairwise(release: Release, sent: Features, features: Features) -> Float64[Tensor, "q n"]:
-    """The release's pairwise log densities, which must exist.
+def _cut_at(chosen: Tensor, ends: Sequence[int]) -> list[Tensor]:
+    """Pieces of at most `_BLOCK` items that end at every one of `ends`."""
+    edges = sorted({*range(0, ends[-1], _BLOCK), *ends, 0})
+    return [chosen[a:b] for a, b in pairwise(edges)]
 
-    Raises:
-        BadPlan: if they do not.
-    """
-    scores = release.pairwise_log_prob(sent, features)
-    if scores is None:
-        raise BadPlan(f"{release!r} says it has a density but gives none")
-    return scores.double()
+
+def _check(galleries: int, draws: int, sends: int, level: float) -> None:
+    if galleries < _LEAST_GALLERIES or draws < 1 or sends < 1 or not 0 < level < 1:
+        raise BadPlan(
+            f"the bound needs at least {_LEAST_GALLERIES} galleries, 1 draw, 1 send and a level in "
+            f"(0, 1), got {galleries}, {draws}, {sends} and {level}"
+        )
+
+
+def _paired(x: Tensor, features: Tensor, labels: Labels | None) -> None:
+    if len(x) != len(features) or (labels is not None and len(labels) != len(x)):
+        raise BadData(f"{len(x)} images, {len(features)} features: give one of each, with labels")
