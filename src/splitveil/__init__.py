@@ -90,6 +90,7 @@ _ROOMS = frozenset({"attacks", "audit", "data", "errors", "measures", "models", 
     "release",
     "report",
     "rng",
+    "select",
     "testing",
     "threat",
 }

@@ -70,7 +70,7 @@ def reaudit(run: Run, chosen: Candidate, on_event: OnEvent) -> Second:
     if before.digest != manifest["data"]["digest"]:
         raise BadPlan(f"the images of {run.path} are others now: {before.name} has changed")
     seed = (plan.seed + _SEEDS_APART) % 2**63
-    after, untouched, words = _other_images(plan, before, Rng(seed).child("reaudit"))
+    after, untouched, words = other_images(plan, before, Rng(seed).child("reaudit"))
     attacks = attacks_met(run.outcomes(), chosen.cut, chosen.release)
     again = replace(
         plan,
@@ -104,7 +104,7 @@ def _same(candidates: Sequence[Candidate], chosen: Candidate) -> Candidate:
     )
 
 
-def _other_images(plan: AuditPlan, before: Splits, rng: Rng) -> tuple[Splits, bool, str]:
+def other_images(plan: AuditPlan, before: Splits, rng: Rng) -> tuple[Splits, bool, str]:
     """Splits whose private images the run never used, or else the same images divided anew.
 
     The attacker keeps its auxiliary images. Fewer than the least that an audit takes count as none.

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _MARKS = {"chosen": "bold green", "fits": "", "unproven": "yellow", "fails": "dim"}
 _SHOWN = 5
+_CAPTION = (
+    "L: measured, to the upper end of its interval; accuracy: the lower end; times: the upper end"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,9 +142,9 @@ class Told:
         if width < 110:
             del columns[2:]
         title = f"{self.run.manifest['model']['name']}: {_number(self.selection)} candidates"
-        table = Table(box=box.SIMPLE_HEAD, title=title, pad_edge=False)
+        table = Table(box=box.SIMPLE_HEAD, title=title, pad_edge=False, caption=_CAPTION)
         table.add_column("cut", overflow="fold")
-        table.add_column("L, 95 %", justify="right")
+        table.add_column("L", justify="right")
         table.add_column("accuracy", justify="right")
         for heading, _ in columns:
             table.add_column(heading, justify="right")

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,8 +24,10 @@ _LEAST_REPEATS = 6  # fewer, and no pair of order statistics covers the median a
 class CutCost:
     """Costs of one cut, for one image.
 
-    `bytes_*` count the packed features alone, before any coding. Operations are what torch's own
-    counter counts (convolutions, matrix products, attention), one multiply-add as two. Times are
+    `bytes_*` count the packed features alone, before any coding. `edge_bytes` is what the device
+    holds at its fullest in fp32: weights and live values between steps, a view counted as a copy;
+    workspace within a step and the runtime come on top. Operations are what torch's own counter
+    counts (convolutions, matrix products, attention), one multiply-add as two. Times are
     medians over repeated passes of one image on this machine, in seconds; they rank cuts, and say
     nothing of another device.
     """
@@ -34,6 +36,7 @@ class CutCost:
     bytes_fp32: int
     bytes_fp16: int
     bytes_uint8: int
+    edge_bytes: int
     edge_parameters: int
     total_parameters: int
     edge_flops: int
@@ -74,18 +77,21 @@ def measure_costs(
         raise BadPlan(f"repeats must be {_LEAST_REPEATS} or more for an interval, got {repeats}")
     times = _step_times(traced, example[:1], repeats, seconds)
     flops = {node: fact.flops for node, fact in traced.facts.items()}
+    values = {node: fact.values for node, fact in traced.facts.items()}
     total = sum(flops.values())
     parameters = _parameters(traced.module, traced.module.graph.nodes)
     found = []
     for cut in cuts:
         edge, cloud = traced.steps(cut)
+        parameters_there = _parameters(traced.module, edge)
         found.append(
             CutCost(
                 cut=cut,
                 bytes_fp32=4 * cut.layout.size,
                 bytes_fp16=2 * cut.layout.size,
                 bytes_uint8=cut.layout.size,
-                edge_parameters=_parameters(traced.module, edge),
+                edge_bytes=4 * (parameters_there + _peak(edge, cloud, values)),
+                edge_parameters=parameters_there,
                 total_parameters=parameters,
                 edge_flops=round(sum(flops.get(node, 0.0) for node in edge)),
                 total_flops=round(total),
@@ -144,6 +150,22 @@ def _median(samples: Sequence[float]) -> Quantity:
         level=math.floor(level * 1e4) / 1e4,
         assumptions=("one image at a time on this machine",),
     )
+
+
+def _peak(edge: Sequence[fx.Node], cloud: Sequence[fx.Node], values: Mapping[fx.Node, int]) -> int:
+    """Most values of one image that are alive at once while the device's steps run in order.
+
+    A value lives until its last reader on the device is done; what crosses stays to the end.
+    """
+    crossing = {given for node in cloud for given in node.all_input_nodes} - set(cloud)
+    last = {given: node for node in edge for given in node.all_input_nodes}
+    alive = peak = 0
+    for node in edge:
+        alive += values.get(node, 0)
+        peak = max(peak, alive)
+        dead = [g for g in node.all_input_nodes if last[g] is node and g not in crossing]
+        alive -= sum(values.get(given, 0) for given in dead)
+    return peak
 
 
 def _parameters(module: nn.Module, nodes: Iterable[fx.Node]) -> int:

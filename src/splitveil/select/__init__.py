@@ -1,0 +1,29 @@
+"""Which cut under which release: limits, Pareto front, choice; reads records, no torch."""
+
+from splitveil.select.candidates import Candidate, Link, read_candidates
+from splitveil.select.choose import Selection, Sensitivity, select, sensitivity
+from splitveil.select.limits import Breach, Limits
+from splitveil.select.pareto import dominates, front
+from splitveil.select.prefer import Chebyshev, Lexicographic
+from splitveil.select.profile import Profile, read_profile
+from splitveil.select.relax import Relaxation, minimal_relaxations
+
+__all__ = [
+    "Breach",
+    "Candidate",
+    "Chebyshev",
+    "Lexicographic",
+    "Limits",
+    "Link",
+    "Profile",
+    "Relaxation",
+    "Selection",
+    "Sensitivity",
+    "dominates",
+    "front",
+    "minimal_relaxations",
+    "read_candidates",
+    "read_profile",
+    "select",
+    "sensitivity",
+]

@@ -1,0 +1,83 @@
+"""Which attacks a candidate did not meet: cheap attacks alone prove little."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+
+from splitveil.audit.verdict import TRIVIAL
+from splitveil.records import Outcome, Status, Task
+
+CHEAP = frozenset({*TRIVIAL, "NearestAuxiliary", "PatchRidge"})
+"""Attacks that an audit runs everywhere because they cost little; alone they accept nothing."""
+
+NO_STRONG_ATTACK = "any attack beyond the cheap ones"
+
+Cell = tuple[str, str]
+
+
+def missing_attacks(
+    outcomes: Sequence[Outcome], not_attacked: Iterable[Mapping[str, str]]
+) -> dict[Cell, tuple[str, ...]]:
+    """For each (cut, release), the attacks it should have met and did not.
+
+    A method counts as met if its dearest recipe was run to the end there: a decoder of 4 epochs
+    does not stand for one of 12. A cut without a release must meet all methods that any such cut
+    met; one with a release all that others with it met, and all that are not cheap. What does not
+    apply to a cut is not missing there.
+    """
+    attacks = [
+        one
+        for one in outcomes
+        if one.trial.task is Task.ATTACK and one.status is Status.DONE and one.trial.cut != "*"
+    ]
+    met: dict[Cell, set[str]] = {}
+    for one in attacks:
+        met.setdefault((one.trial.cut, one.trial.release), set()).add(one.trial.method)
+    dearest = _dearest(attacks)
+    strong = {recipe for name, recipe in dearest.items() if name not in CHEAP}
+    alien = {
+        (entry["cut"], entry["release"], _name(entry["method"]))
+        for entry in not_attacked
+        if entry["reason"].startswith("does not apply")
+    }
+    found: dict[Cell, tuple[str, ...]] = {}
+    for cell, done in met.items():
+        names = {
+            _name(recipe)
+            for other, recipes in met.items()
+            if other[1] == cell[1]
+            for recipe in recipes
+        }
+        wanted = {dearest[name] for name in names if name not in TRIVIAL}
+        wanted |= strong
+        wanted = {recipe for recipe in wanted if (*cell, _name(recipe)) not in alien}
+        missing = sorted(wanted - done)
+        found[cell] = tuple(missing) if strong else (*missing, NO_STRONG_ATTACK)
+    return found
+
+
+def attacks_met(outcomes: Iterable[Outcome], cut: str, release: str) -> tuple[str, ...]:
+    """The dearest recipe of every method that was run to its end at a cut, floors left out."""
+    there = [
+        one
+        for one in outcomes
+        if one.trial.task is Task.ATTACK
+        and one.status is Status.DONE
+        and (one.trial.cut, one.trial.release) == (cut, release)
+    ]
+    return tuple(sorted(recipe for name, recipe in _dearest(there).items() if name not in TRIVIAL))
+
+
+def _dearest(attacks: Iterable[Outcome]) -> dict[str, str]:
+    """For each method the recipe that took longest on average."""
+    seconds: dict[str, dict[str, list[float]]] = {}
+    for one in attacks:
+        recipes = seconds.setdefault(_name(one.trial.method), {})
+        recipes.setdefault(one.trial.method, []).append(one.seconds)
+    return {
+        name: max(recipes, key=lambda recipe: (fmean(recipes[recipe]), recipe))
+        for name, recipes in seconds.items()
+    }
+
+
+def _name(recipe: str) -> str:
+    return recipe.partition("(")[0]

@@ -1,0 +1,196 @@
+"""splitveil select and profile on a whole, tiny audit."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from splitveil.audit.run import run_audit
+from splitveil.audit.store import open_run
+from splitveil.cli import BAD_INPUT, DONE, GATE_FAILED, INCONCLUSIVE, run
+
+TINY = Path(__file__).resolve().parents[1] / "audit" / "audit_tiny.py"
+Cli = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model, images, a run of all of them and one that leaves some over."""
+    folder = tmp_path_factory.mktemp("select")
+    shutil.copy(TINY, folder)
+    sys.path.insert(0, str(folder))
+    try:
+        import audit_tiny
+
+        data = audit_tiny.write_images(folder)
+        changes: dict[str, object] = {"releases": ["quantise(bits=2)"], "cuts": ["1", "2"]}
+        whole = audit_tiny.plan(data, **changes)
+        run_audit(whole, folder / "run")
+        part = replace(whole, data=replace(whole.data, limit=140))
+        run_audit(part, folder / "part")
+    finally:
+        sys.path.remove(str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.syspath_prepend(str(place))
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Run a command with --json; its exit code and what it printed."""
+
+    def call(*words: str) -> tuple[int, dict[str, Any]]:
+        code = run([*words, "--json"])
+        return code, json.loads(capsys.readouterr().out)
+
+    return call
+
+
+def test_the_choice_is_the_least_leaking_one_that_fits(cli: Cli) -> None:
+    code, told = cli("select", "run", "--no-reaudit")
+    assert code == DONE
+    assert {one["state"] for one in told["candidates"]} == {"chosen", "fits"}
+    assert len(told["candidates"]) == 4  # two cuts, with and without the release
+    least = min(told["candidates"], key=lambda one: one["leakage"]["high"])
+    assert told["chosen"]["leakage"]["high"] <= least["leakage"]["high"] + 0.01
+    assert told["candidates"][0]["cut"] == told["chosen"]["cut"]
+    assert told["reaudit"] is None
+
+
+def test_nothing_fits_and_the_relaxation_is_true(cli: Cli) -> None:
+    limits = ["--bandwidth", "1Mbit", "--rtt", "10ms", "--max-leakage", "99%"]
+    code, told = cli("select", "run", *limits, "--max-latency", "5ms")
+    assert code == GATE_FAILED
+    assert told["chosen"] is None
+    first = told["relaxations"][0]
+    assert set(first["limits"]) == {"max_latency"}
+    relaxed = f"{first['limits']['max_latency']!r}s"
+    code, told = cli("select", "run", *limits, "--max-latency", relaxed, "--no-reaudit")
+    assert code == DONE
+    assert told["chosen"]["cut"] == first["cut"]
+
+
+def test_the_chosen_cut_is_audited_again_on_images_left_over(cli: Cli) -> None:
+    code, told = cli("select", "part", "--min-accuracy", "0.5")
+    assert code == DONE
+    second = told["reaudit"]
+    assert second["untouched"] is True
+    assert second["selected"] == told["chosen"]["leakage"]
+    assert second["reaudited"] != second["selected"]
+    assert second["missing"] == []
+    again = open_run(Path(second["run"]))
+    assert again.manifest["data"]["digest"] != open_run("part").manifest["data"]["digest"]
+    records = (again.path / "records.jsonl").read_bytes()
+    assert cli("select", "part", "--min-accuracy", "0.5") == (code, told)  # found, not run, again
+    assert (again.path / "records.jsonl").read_bytes() == records
+
+
+def test_images_of_the_new_audit_had_no_part_in_the_run(place: Path) -> None:
+    from splitveil.audit.plan import load_plan
+    from splitveil.audit.subject import load_model_and_data
+    from splitveil.cli.reaudit import other_images
+    from splitveil.rng import Rng
+
+    plan = load_plan(open_run("part").settings)
+    _, before = load_model_and_data(plan)
+    after, untouched, _ = other_images(plan, before, Rng(1))
+    used = {int(i) for part in (before.test, before.validation) for i in part.ids}
+    used |= {int(i) for i in before.auxiliary.ids}
+    fresh = [int(i) for part in (after.test, after.validation) for i in part.ids]
+    assert untouched
+    assert len(set(fresh)) == len(fresh)
+    assert not used & set(fresh)
+
+
+def test_without_other_images_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["select", "run", "--min-accuracy", "0.5"]) == DONE
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Chosen: " in text
+    assert "the same images, divided anew" in text
+    assert "not that of these images" in text
+
+
+def test_a_model_that_changed_cannot_be_audited_again(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(place / "run", tmp_path / "run")
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    manifest["model"]["digest"] = "0" * 64
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps(manifest))
+    assert run(["select", str(tmp_path / "run")]) == INCONCLUSIVE
+    assert "has other weights now" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_profile_of_this_machine_is_used(cli: Cli, place: Path, tmp_path: Path) -> None:
+    path = str(tmp_path / "device.json")
+    shape = ["--channels", "1", "--size", "8"]
+    code, written = cli("profile", "audit_tiny:net", *shape, "--out", path)
+    assert code == DONE
+    assert written == json.loads(Path(path).read_text())
+    times = {one["id"]: one["edge_seconds"] for one in written["cuts"]}
+    code, told = cli("select", "run", "--profile", path, "--no-reaudit")
+    assert code == DONE
+    assert all(one["edge_seconds"] == times[one["cut"]] for one in told["candidates"])
+
+
+def test_a_profile_of_another_model_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "device.json")
+    shape = ["--channels", "1", "--size", "8"]
+    assert run(["profile", "audit_tiny:untrained", *shape, "--out", path]) == DONE
+    assert run(["select", "run", "--profile", path]) == BAD_INPUT
+    assert "is of model audit_tiny:untrained" in capsys.readouterr().err
+
+
+def test_weights_in_place_of_an_order(cli: Cli) -> None:
+    code, told = cli("select", "run", "--weigh", "payload=1", "--no-reaudit")
+    assert code == DONE
+    assert told["chosen"]["payload"] == min(one["payload"] for one in told["candidates"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere"], "nowhere is not a run's folder"),
+        (["run", "--max-latency", "20"], "--max-latency: expected a time such as 20ms"),
+        (["run", "--max-latency", "20ms"], "--max-latency needs --bandwidth"),
+        (["run", "--rtt", "20ms"], "--rtt needs --bandwidth"),
+        (["run", "--bandwidth", "10MB"], "--bandwidth: expected a data rate"),
+        (["run", "--bandwidth", "0Mbit"], "--bandwidth must be above zero"),
+        (["run", "--max-payload", "10Mb"], "a byte is a capital B"),
+        (["run", "--max-memory", "-1MB"], "--max-memory must be finite and not negative"),
+        (["run", "--min-accuracy", "88"], "--min-accuracy: expected a share"),
+        (["run", "--max-edge-parameters", "few"], "expected a number such as 250000"),
+        (["run", "--profile", "none.json"], "cannot read profile none.json"),
+        (["run", "--profile", "audit_tiny.py"], "is no device profile"),
+        (["run", "--weigh", "leakage"], "expected weights such as leakage=2"),
+        (["run", "--weigh", "leakge=1"], "did you mean leakage"),
+        (["run", "--weigh", "payload=1", "--bandwidth", "1Mbit"], "within the latency"),
+    ],
+)
+def test_bad_input_is_one_line(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["select", *words]) == BAD_INPUT
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_profile_needs_a_size(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run(["profile", "audit_tiny:net"]) == BAD_INPUT
+    assert "--channels" in capsys.readouterr().err
+    words = ["--channels", "1", "--size", "8", "--out", str(tmp_path / "no" / "device.json")]
+    assert run(["profile", "audit_tiny:net", *words]) == BAD_INPUT
+    assert run(["profile", "audit_tiny:net", *words[:4], "--device", "abacus"]) == BAD_INPUT
+    assert "device 'abacus' cannot be used here" in capsys.readouterr().err
