@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from splitveil.errors import BadPlan
 from splitveil.rng import Rng
+from splitveil.training.checkpoint import Checkpoint
 
 Loss: TypeAlias = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
 
@@ -89,6 +90,8 @@ def fit(
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     on_step: Callable[[], None] = lambda: None,
     seconds: float = math.inf,
+    resume: Checkpoint | None = None,
+    go_on: Callable[[Checkpoint], bool] = lambda checkpoint: True,
 ) -> Trace:
     """Minimise the mean of `loss(module, indices, generator)` over shuffled index batches.
 
@@ -96,7 +99,9 @@ def fit(
     the CPU; draw all randomness of the loss from `generator`. With `seconds` the cosine follows the
     clock instead of the step count once the budget is the tighter of the two, so that a run cut
     short still ends at a small learning rate; such a run does not repeat bit for bit. `on_step` is
-    called after every step, `on_epoch` after every whole pass.
+    called after every step, `on_epoch` after every whole pass. Then `go_on` is given where the run
+    stands and answers whether to train further. From a checkpoint given as `resume` a run without
+    `seconds` ends in the same bits as one that was never stopped.
 
     Raises:
         BadPlan: if there is nothing to train on, no time, or the loss stops being finite.
@@ -116,10 +121,14 @@ def fit(
     wrapped, wrapped_optimiser = fabric.setup(module, optimiser)
     batches = max(1, math.ceil(size / schedule.batch))
     losses: list[float] = []
+    if resume is not None:
+        resume.restore(module, optimiser)
+        losses += resume.losses
     began = time.monotonic()
     stopped = False
-    with rng.child("global").as_global():
-        for epoch in range(schedule.epochs):
+    for epoch in range(len(losses), schedule.epochs):
+        # one stream an epoch: layers that draw from it do the same after a resume
+        with rng.child("global", epoch).as_global():
             wrapped.train()
             start, total = time.monotonic(), 0.0
             order = torch.randperm(size, generator=rng.child("order", epoch).torch())
@@ -147,10 +156,12 @@ def fit(
                 wrapped_optimiser.step()
                 on_step()
                 total += reached * len(indices)
-            if stopped:
-                break
-            mean = total / size
-            losses.append(mean)
-            on_epoch(Epoch(epoch + 1, schedule.epochs, mean, time.monotonic() - start))
+        if stopped:
+            break
+        mean = total / size
+        losses.append(mean)
+        on_epoch(Epoch(epoch + 1, schedule.epochs, mean, time.monotonic() - start))
+        if not go_on(Checkpoint.of(module, optimiser, tuple(losses))):
+            break
     module.eval()
     return Trace(tuple(losses), stopped)
