@@ -3,6 +3,7 @@
 from splitveil.data.division import SplitSizes
 from splitveil.data.duplicates import DuplicatePair, DuplicateReport, find_duplicates
 from splitveil.data.load import load_data
+from splitveil.data.training import TrainingImages, load_training
 from splitveil.data.types import LabelledImages, Splits
 
 __all__ = [
@@ -11,6 +12,8 @@ __all__ = [
     "LabelledImages",
     "SplitSizes",
     "Splits",
+    "TrainingImages",
     "find_duplicates",
     "load_data",
+    "load_training",
 ]

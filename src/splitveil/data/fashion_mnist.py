@@ -47,11 +47,7 @@ def read_installed(folder: Path = PACKAGE) -> dict[str, RawImages]:
     Raises:
         BadData: if the Debian package is not installed.
     """
-    if not folder.is_dir():
-        raise BadData(
-            f"'fashion-mnist' needs the files of the Debian package in {folder}: run 'apt-get "
-            "install dataset-fashion-mnist', or give the folder that holds the IDX files"
-        )
+    _require(folder)
     whole = {}
     for part in ("train", "t10k"):
         images = read_idx(folder / f"{part}-images-idx3-ubyte.gz")[..., None]
@@ -62,3 +58,23 @@ def read_installed(folder: Path = PACKAGE) -> dict[str, RawImages]:
         "validation": whole["t10k"].take(slice(0, VALIDATION)),
         "test": whole["t10k"].take(slice(VALIDATION, None)),
     }
+
+
+def read_training(folder: Path = PACKAGE) -> RawImages:
+    """The official training images 0-49,999, on which the reference networks were trained.
+
+    Raises:
+        BadData: if the Debian package is not installed.
+    """
+    _require(folder)
+    images = read_idx(folder / "train-images-idx3-ubyte.gz")[:HELD_OUT_FROM, ..., None]
+    labels = read_idx(folder / "train-labels-idx1-ubyte.gz")[:HELD_OUT_FROM].astype(np.int64)
+    return RawImages(images, labels, np.arange(HELD_OUT_FROM))
+
+
+def _require(folder: Path) -> None:
+    if not folder.is_dir():
+        raise BadData(
+            f"'fashion-mnist' needs the files of the Debian package in {folder}: run 'apt-get "
+            "install dataset-fashion-mnist', or give the folder that holds the IDX files"
+        )

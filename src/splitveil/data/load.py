@@ -89,15 +89,15 @@ def load_data(
         if len(class_names) != len(CLASS_NAMES):
             raise BadData(f"{name} has {len(CLASS_NAMES)} classes, got {len(class_names)} names")
     else:
-        whole = _open(name, classes)
-        class_names = _class_names(whole, classes, name)
+        whole = open_source(name, classes)
+        class_names = class_names_of(whole, classes, name)
         splits = ("test", "validation") if auxiliary else ("test", "validation", "auxiliary")
         counts = (limits or SplitSizes()).share(len(whole), splits, name)
         rows = divide(whole.labels, counts, len(whole), rng.child("division"))
         raw = dict.fromkeys(splits, whole)
     if auxiliary is not None:
-        other = _open(auxiliary, class_names or None)
-        class_names = _class_names(other, class_names or None, auxiliary) or class_names
+        other = open_source(auxiliary, class_names or None)
+        class_names = class_names_of(other, class_names or None, auxiliary) or class_names
         count = (limits or SplitSizes()).share(len(other), ("auxiliary",), auxiliary)["auxiliary"]
         raw["auxiliary"] = other
         rows["auxiliary"] = _some(other, count, rng.child("auxiliary"))
@@ -116,7 +116,7 @@ def _assemble(
     notes: dict[str, None] = {}
     for split in ("auxiliary", "validation", "test"):
         where = auxiliary if split == "auxiliary" and auxiliary else name
-        images[split], sentences = _read(raw[split], rows[split], plan, where)
+        images[split], sentences = read_rows(raw[split], rows[split], plan, where)
         notes.update(dict.fromkeys(sentences))
     shapes = {split: tuple(part.x.shape[1:]) for split, part in images.items()}
     if len(set(shapes.values())) > 1:
@@ -139,7 +139,7 @@ def _assemble(
     )
 
 
-def _open(source: str, classes: Sequence[str] | None) -> RawImages | PictureFolder:
+def open_source(source: str, classes: Sequence[str] | None) -> RawImages | PictureFolder:
     """A user's source, pictures not yet decoded."""
     path = Path(source).expanduser()
     if path.is_dir():
@@ -161,9 +161,10 @@ def _open(source: str, classes: Sequence[str] | None) -> RawImages | PictureFold
     raise UnknownName("data (no such name, file or folder)", source, NAMES)
 
 
-def _class_names(
+def class_names_of(
     whole: RawImages | PictureFolder, classes: Sequence[str] | None, where: str
 ) -> tuple[str, ...]:
+    """Names of the classes of a user's source in the order of its labels; empty without labels."""
     if isinstance(whole, PictureFolder) or whole.labels is None:
         return whole.class_names if isinstance(whole, PictureFolder) else tuple(classes or ())
     largest = int(whole.labels.max(initial=-1))
@@ -182,9 +183,10 @@ def _some(part: RawImages | PictureFolder, limit: int, rng: Rng) -> NDArray[np.i
     return divide(part.labels, {"part": count}, len(part), rng)["part"]
 
 
-def _read(
+def read_rows(
     part: RawImages | PictureFolder, rows: NDArray[np.int64], plan: PixelPlan, where: str
 ) -> tuple[LabelledImages, tuple[str, ...]]:
+    """The images at `rows` of a source in [0, 1], and a sentence for each conversion made."""
     if isinstance(part, PictureFolder):
         x, notes = part.read(rows, plan)
         ids = rows
