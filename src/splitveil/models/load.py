@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,14 @@ from splitveil.errors import BadModel, UnknownName
 from splitveil.models import reference
 from splitveil.models.extras import from_timm, from_torchvision
 from splitveil.models.pixel_model import PixelModel
-from splitveil.models.weights import SUFFIXES, fit_weights, model_digest, read_weights, refuse_nan
+from splitveil.models.weights import (
+    SUFFIXES,
+    fit_weights,
+    model_digest,
+    read_weights,
+    refuse_nan,
+    stored_normalisation,
+)
 from splitveil.naming import is_reference, one_line, resolve
 from splitveil.rng import Rng
 
@@ -79,7 +86,8 @@ def load_model(
             with the working directory importable, which is executed; "timm:NAME" or
             "torchvision:NAME" where that extra is installed.
         weights: a .safetensors, .pt or .pth file with the network's state dict.
-        mean: what the network expects subtracted from pixels in [0, 1], one value a channel.
+        mean: what the network expects subtracted from pixels in [0, 1], one value a channel; by
+            default what a .safetensors file says of itself, then what the model's source says.
         std: what it expects them divided by then.
         output: key or position of the logits where the network gives a mapping or a sequence.
         classes: names of the network's outputs in their order, or the numbers of their labels,
@@ -97,6 +105,9 @@ def load_model(
     network = bare.network.cpu()
     if weights is not None:
         fit_weights(network, read_weights(Path(weights)), str(weights))
+        stored = stored_normalisation(Path(weights))
+        if stored is not None:
+            bare = replace(bare, mean=stored[0], std=stored[1])
     refuse_nan(network, str(weights or given))
     chosen_mean, chosen_std = _normalisation(mean, std, bare)
     channels = bare.channels or (len(chosen_mean) if len(chosen_mean) > 1 else None)

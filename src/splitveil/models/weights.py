@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -43,6 +43,32 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if path.suffix not in SUFFIXES:
         raise BadModel(f"weights {path}: expected a file ending in {', '.join(SUFFIXES)}")
     return strip_prefixes(_unwrap(_load_plain(path), path))
+
+
+def stored_normalisation(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """The mean and std that a .safetensors file says its weights expect, one number a channel.
+
+    They stand in its metadata as `mean` and `std`, numbers separated by commas; None without them.
+
+    Raises:
+        BadModel: if they are there and not numbers.
+    """
+    if path.suffix != ".safetensors":
+        return None
+    with safe_open(path, "pt") as stored:
+        described = stored.metadata() or {}
+    if "mean" not in described or "std" not in described:
+        return None
+    try:
+        mean, std = (
+            tuple(float(part) for part in described[name].split(",")) for name in ("mean", "std")
+        )
+    except ValueError as error:
+        raise BadModel(
+            f"{path} says mean '{described['mean']}' and std '{described['std']}': expected "
+            "numbers separated by commas; give mean= and std= or mend its metadata"
+        ) from error
+    return mean, std
 
 
 def _load_plain(path: Path) -> Any:
