@@ -89,7 +89,10 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A figure: what is drawn, what it is called, and what a reader who cannot see it is told."""
+    """A figure: what is drawn, what it is called, and what a reader who cannot see it is told.
+
+    `legend` is False for one of several that share a legend.
+    """
 
     name: str
     title: str
@@ -100,6 +103,7 @@ class Chart:
     rules: tuple[Rule, ...] = ()
     spans: tuple[Span, ...] = ()
     notes: tuple[str, ...] = ()
+    legend: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """The figure's data, infinities as strings."""

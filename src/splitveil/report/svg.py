@@ -61,7 +61,7 @@ def _legend_rows(
 ) -> tuple[tuple[tuple[float, float, Series | None, str, str], ...], float]:
     entries: list[tuple[Series | None, str, str]] = [(s, s.name, s.dash) for s in chart.series]
     entries += [(None, rule.name, rule.dash) for rule in chart.rules]
-    if len(entries) < 2 and not chart.rules:
+    if not chart.legend or (len(entries) < 2 and not chart.rules):
         return (), 0.0
     placed: list[tuple[float, float, Series | None, str, str]] = []
     x, y = 0.0, 10.0
