@@ -194,3 +194,47 @@ def test_a_profile_needs_a_size(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert run(["profile", "audit_tiny:net", *words]) == BAD_INPUT
     assert run(["profile", "audit_tiny:net", *words[:4], "--device", "abacus"]) == BAD_INPUT
     assert "device 'abacus' cannot be used here" in capsys.readouterr().err
+
+
+def test_an_alarm_of_the_run_fails_the_gate(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(place / "run", tmp_path / "run")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    summary["alarms"] = ["Ridge() at 1 fell below the bound"]
+    (tmp_path / "run" / "summary.json").write_text(json.dumps(summary))
+    assert run(["select", str(tmp_path / "run"), "--no-reaudit"]) == GATE_FAILED
+    assert "ALARM: Ridge() at 1 fell below the bound" in capsys.readouterr().out
+
+
+def test_a_run_without_a_summary_can_be_chosen_from(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(place / "run", tmp_path / "run")
+    (tmp_path / "run" / "summary.json").unlink()
+    assert run(["select", str(tmp_path / "run"), "--no-reaudit"]) == DONE
+    assert "the run did not reach its end" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_bundled_images_give_way_to_other_official_ones_where_they_are_installed(
+    installed: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from splitveil.audit.plan import AuditPlan
+    from splitveil.cli.reaudit import other_images
+    from splitveil.data import load_data
+    from splitveil.data.fashion_mnist import PACKAGE
+    from splitveil.rng import Rng
+
+    if not installed:
+        monkeypatch.setattr("splitveil.cli.reaudit.PACKAGE", tmp_path / "none")
+    elif not PACKAGE.is_dir():
+        pytest.skip("the Debian package of Fashion-MNIST is not installed")
+    before = load_data(None)
+    after, untouched, words = other_images(AuditPlan(), before, Rng(1))
+    old = {int(i) for part in (before.test, before.validation) for i in part.ids}
+    new = {int(i) for part in (after.test, after.validation) for i in part.ids}
+    assert untouched is installed
+    assert ("no part in the choice" in words) is installed
+    assert bool(old & new) is not installed
+    assert after.test.x.shape == before.test.x.shape

@@ -62,3 +62,27 @@ def test_too_few_repeats_are_refused(images: Tensor) -> None:
     traced = trace(Shared(), images)
     with pytest.raises(BadPlan, match="6 or more"):
         measure_costs(traced, traced.menu(), images, repeats=5)
+
+
+class Skip(nn.Module):
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        self.first, self.second = nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1)
+        self.last = nn.Linear(32, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.first(x)
+        out: Tensor = self.last((first + self.second(first)).flatten(1))
+        return out
+
+
+def test_memory_of_the_device_by_hand() -> None:
+    """Weights, and the most values alive at once, in fp32."""
+    model, x = Skip().eval(), torch.rand(2, 1, 4, 4)
+    traced = trace(model, x)
+    costs = measure_costs(traced, traced.prefixes(), x, repeats=6)
+    found = {cost.cut.name: cost.edge_bytes for cost in costs}
+    # weights 2 + 2, then 4 + 2 more; image 16 with the first 32, then 32 + 32, then their sum too
+    assert found["first"] == 4 * (4 + 16 + 32)
+    assert found["second"] == 4 * (10 + 32 + 32)
+    assert found["add"] == found["flatten"] == 4 * (10 + 32 + 32 + 32)

@@ -9,7 +9,15 @@ from select_runs import CUTS, NOISE, PLAIN, accuracy, attack, write_run
 
 from splitveil.audit.store import Run
 from splitveil.errors import BadPlan
-from splitveil.select import Candidate, Limits, Link, read_candidates, read_profile, select
+from splitveil.select import (
+    Candidate,
+    Limits,
+    Link,
+    read_candidates,
+    read_profile,
+    read_records,
+    select,
+)
 from splitveil.select import sensitivity as sensitivity_of
 from splitveil.select.met import NO_STRONG_ATTACK, attacks_met
 from splitveil.select.payload import payload_bytes
@@ -19,7 +27,7 @@ from splitveil.select.profile import KIND
 def found(run: Run, cut: str, release: str = PLAIN, **settings: Link) -> Candidate:
     (one,) = [
         one
-        for one in read_candidates(run, **settings)  # type: ignore[arg-type]
+        for one in read_candidates(read_records(run), **settings)  # type: ignore[arg-type]
         if (one.name, one.release) == (cut, release)
     ]
     return one
@@ -34,8 +42,8 @@ def test_a_deeper_attack_counts_at_a_shallower_cut(tmp_path: Path) -> None:
             attack("late", "Ridge()", 0.6),
         ],
     )
-    assert [one.leakage.value for one in read_candidates(run)] == [0.7, 0.7, 0.6]
-    assert [one.attacked_at for one in read_candidates(run)] == [
+    assert [one.leakage.value for one in read_candidates(read_records(run))] == [0.7, 0.7, 0.6]
+    assert [one.attacked_at for one in read_candidates(read_records(run))] == [
         "id-middle",
         "id-middle",
         "id-late",
@@ -84,7 +92,7 @@ def test_what_other_cuts_met_is_missing_here(tmp_path: Path) -> None:
     # a decoder of 4 epochs does not stand for one of 12
     assert found(run, "middle").missing == ("Decoder(epochs=12)",)
     assert found(run, "late").missing == ("Decoder(epochs=12)",)
-    assert select(read_candidates(run), Limits()).chosen == found(run, "early")
+    assert select(read_candidates(read_records(run)), Limits()).chosen == found(run, "early")
     assert attacks_met(run.outcomes(), "id-middle", PLAIN) == (
         "Decoder(epochs=4)",
         "PatchRidge()",
@@ -115,7 +123,7 @@ def test_a_release_must_meet_what_is_not_cheap(tmp_path: Path) -> None:
 def test_cheap_attacks_alone_are_never_enough(tmp_path: Path) -> None:
     run = write_run(tmp_path, [attack("late", "NearestAuxiliary()", 0.1)])
     assert found(run, "late").missing == (NO_STRONG_ATTACK,)
-    assert select(read_candidates(run), Limits()).chosen is None
+    assert select(read_candidates(read_records(run)), Limits()).chosen is None
 
 
 def test_latency_is_the_sum_of_its_parts(tmp_path: Path) -> None:
@@ -168,8 +176,10 @@ def test_sensitivity_names_the_choice_without_each_attack(tmp_path: Path) -> Non
         ],
     )
     # late leaks 0.6 to the decoder, and so does middle, from which late can be computed
-    by_name = {one.attack: one for one in sensitivity_of(run, Limits(max_leakage=0.5))}
-    assert select(read_candidates(run), Limits(max_leakage=0.5)).chosen is None
+    by_name = {
+        one.attack: one for one in sensitivity_of(read_records(run), Limits(max_leakage=0.5))
+    }
+    assert select(read_candidates(read_records(run)), Limits(max_leakage=0.5)).chosen is None
     assert set(by_name) == {"Decoder", "Other", "Ridge"}
     assert by_name["Ridge"].chosen is None
     changed = by_name["Decoder"]
@@ -197,7 +207,7 @@ def profile(path: Path, **changes: object) -> Path:
 def test_a_profile_replaces_the_edge_times(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", [attack("late", "Ridge()", 0.5)])
     times = read_profile(profile(tmp_path / "device.json"))
-    (one,) = read_candidates(run, link=Link(bandwidth=1e9), profile=times)
+    (one,) = read_candidates(read_records(run), link=Link(bandwidth=1e9), profile=times)
     assert one.edge_seconds == quantity(0.1, 0.2, "s")
     assert one.latency is not None
     assert one.latency.low > 0.1
@@ -220,12 +230,12 @@ def test_a_profile_of_something_else_is_refused(
     run = write_run(tmp_path / "run", [attack("late", "Ridge()", 0.5)])
     path = profile(tmp_path / "device.json", **changes)
     with pytest.raises(BadPlan, match=message):
-        read_candidates(run, profile=read_profile(path))
+        read_candidates(read_records(run), profile=read_profile(path))
 
 
 def test_a_run_without_attacks_has_no_candidates(tmp_path: Path) -> None:
     with pytest.raises(BadPlan, match="no attack has ended"):
-        read_candidates(write_run(tmp_path, [accuracy("*", 0.9)]))
+        read_candidates(read_records(write_run(tmp_path, [accuracy("*", 0.9)])))
 
 
 @pytest.mark.parametrize("settings", [(0.0, 0.0), (-1.0, 0.0), (1e6, -1.0), (1e6, float("inf"))])

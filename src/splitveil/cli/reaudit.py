@@ -19,7 +19,7 @@ from splitveil.data.fashion_mnist import PACKAGE
 from splitveil.errors import BadPlan, BudgetExceeded
 from splitveil.records import digest
 from splitveil.rng import Rng
-from splitveil.select import Candidate, read_candidates
+from splitveil.select import Candidate, read_candidates, read_records
 from splitveil.select.met import attacks_met
 
 _SEEDS_APART = 1000
@@ -35,6 +35,7 @@ class Second:
     images: str
     untouched: bool
     seed: int
+    alarms: tuple[str, ...] = ()
 
     def to_json(self, first: Candidate) -> dict[str, Any]:
         """Both numbers side by side, as plain data."""
@@ -47,6 +48,7 @@ class Second:
             "reaudited": self.candidate.leakage.to_json(),
             "attack": self.candidate.attack,
             "missing": list(self.candidate.missing),
+            "alarms": list(self.alarms),
             "accuracy": None
             if self.candidate.accuracy is None
             else self.candidate.accuracy.to_json(),
@@ -82,16 +84,18 @@ def reaudit(run: Run, chosen: Candidate, on_event: OnEvent) -> Second:
     )
     folder = run.path / "reaudit" / f"{chosen.cut}-{digest([chosen.release, attacks])[:6]}"
     found = run_audit(again, folder, on_event=on_event, loaded=(model, after))
-    done = attacks_met(found.outcomes(), chosen.cut, chosen.release)
+    records = read_records(found)
+    done = attacks_met(records.outcomes, chosen.cut, chosen.release)
     return Second(
         path=folder,
         candidate=replace(
-            _same(read_candidates(found), chosen),
+            _same(read_candidates(records), chosen),
             missing=tuple(sorted(set(attacks) - set(done))),
         ),
         images=words,
         untouched=untouched,
         seed=seed,
+        alarms=records.alarms,
     )
 
 

@@ -124,7 +124,7 @@ def select(
     from splitveil.cli import DONE, GATE_FAILED, INCONCLUSIVE
     from splitveil.cli.selection import Told
     from splitveil.errors import AuditError
-    from splitveil.select import Limits, read_candidates, read_profile, sensitivity
+    from splitveil.select import Limits, read_candidates, read_profile, read_records, sensitivity
     from splitveil.select import select as choose
     from splitveil.select.limits import breaches
     from splitveil.select.units import byte_count, count, seconds, share
@@ -147,25 +147,26 @@ def select(
     link = _link(bandwidth, rtt, limits)
     prefer = _preference(weigh, link)
     audited = open_run(run)
+    records = read_records(audited)
     times = None if profile is None else read_profile(profile)
-    candidates = read_candidates(audited, link=link, profile=times)
+    candidates = read_candidates(records, link=link, profile=times)
     selection = choose(candidates, limits, prefer)
     chosen, second, trouble = selection.chosen, None, ""
-    code = DONE if chosen else GATE_FAILED
+    code = DONE if chosen and not records.alarms else GATE_FAILED
     if chosen is not None and reaudit:
         try:
             second = _again(audited, chosen)
         except AuditError as error:
-            trouble, code = str(error), INCONCLUSIVE
+            trouble, code = str(error), code or INCONCLUSIVE
         if second is not None:
             fresh = Limits(max_leakage=limits.max_leakage, min_accuracy=limits.min_accuracy)
-            if breaches(second.candidate, fresh):
+            if second.alarms or breaches(second.candidate, fresh):
                 code = GATE_FAILED
             elif second.candidate.missing:
-                code = INCONCLUSIVE
-    hangs = sensitivity(audited, limits, link=link, profile=times, prefer=prefer)
+                code = code or INCONCLUSIVE
+    hangs = sensitivity(records, limits, link=link, profile=times, prefer=prefer)
     told = Told(
-        run=audited,
+        records=records,
         selection=selection,
         prefer=str(prefer),
         hangs=hangs,

@@ -8,13 +8,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from splitveil.audit.store import Run
 from splitveil.audit.verdict import PLAIN
-from splitveil.errors import StorageFailed
 from splitveil.quantities import Quantity
-from splitveil.select import Candidate, Selection, Sensitivity, dominates
-from splitveil.select.candidates import method_name
+from splitveil.select import Candidate, Records, Selection, Sensitivity, dominates
 from splitveil.select.limits import option
+from splitveil.select.reading import method_name
 from splitveil.select.units import written
 
 if TYPE_CHECKING:
@@ -31,20 +29,12 @@ _CAPTION = (
 class Told:
     """A selection with all that is said of it."""
 
-    run: Run
+    records: Records
     selection: Selection
     prefer: str
     hangs: tuple[Sensitivity, ...]
     second: "Second | None"
     trouble: str
-
-    @property
-    def complete(self) -> bool:
-        """Whether the run reached its end."""
-        try:
-            return self.run.summary.get("complete") is True
-        except StorageFailed:
-            return False
 
     def rows(self) -> Iterator[tuple[str, Candidate, str]]:
         """(state, candidate, reason), the chosen one first, then what fits by leakage."""
@@ -87,8 +77,10 @@ class Told:
         """Plain data."""
         selection = self.selection
         return {
-            "run": str(self.run.path),
-            "complete": self.complete,
+            "run": str(self.records.path),
+            "complete": self.records.complete,
+            "alarms": list(self.records.alarms),
+            "utility": self.records.utility,
             "limits": asdict(selection.limits),
             "rule": self.prefer,
             "chosen": None if selection.chosen is None else selection.chosen.to_json(),
@@ -141,11 +133,11 @@ class Told:
             columns[0] = ("edge time", columns[0][1])
         if width < 110:
             del columns[2:]
-        title = f"{self.run.manifest['model']['name']}: {_number(self.selection)} candidates"
+        title = f"{self.records.manifest['model']['name']}: {_number(self.selection)} candidates"
         table = Table(box=box.SIMPLE_HEAD, title=title, pad_edge=False, caption=_CAPTION)
         table.add_column("cut", overflow="fold")
         table.add_column("L", justify="right")
-        table.add_column("accuracy", justify="right")
+        table.add_column(self.records.utility, justify="right")
         for heading, _ in columns:
             table.add_column(heading, justify="right")
         table.add_column("", overflow="fold")
@@ -163,13 +155,19 @@ class Told:
     def lines(self) -> Iterator[str]:
         """The sentences below the table."""
         selection, chosen = self.selection, self.selection.chosen
-        if not self.complete:
+        yield from (f"ALARM: {alarm}" for alarm in self.records.alarms)
+        if not self.records.complete:
             yield "Note: the run did not reach its end; run its command again to add what is left."
         if chosen is not None:
             yield (
                 f"Chosen: {chosen.label}, by {self.prefer}. L = {_plain(chosen.leakage)} to "
                 f"{chosen.attack}, the best attack found there; not a limit."
             )
+            if chosen.bound is not None and chosen.bound.is_bound and chosen.bound.value > 0:
+                yield (
+                    f"BOUNDED: no attacker gets below mse {chosen.bound.value:.3g} there, at "
+                    f"confidence {chosen.bound.level:.2g}."
+                )
             yield from self._second(chosen)
         else:
             yield "Nothing fits."
@@ -185,8 +183,12 @@ class Told:
             yield (
                 f"Finalists that did not meet every attack, never chosen before they do: {names}"
                 f"{more}. A larger budget adds them to the run: splitveil audit "
-                f"{self.run.path / 'splitveil.toml'} --budget 30m --out {self.run.path}"
+                f"{self.records.path / 'splitveil.toml'} --budget 30m --out {self.records.path}"
             )
+        attacked = {one.cut for _, one, _ in self.rows()}
+        untried = [name for cut, name in self.records.cuts.items() if cut not in attacked]
+        if untried:
+            yield f"Not considered, since no attack has ended there: {', '.join(untried)}."
         if chosen is not None:
             yield from (one.sentence(chosen) for one in self.hangs)
 
@@ -222,7 +224,11 @@ class Told:
         ):
             yield f"The new accuracy breaks {option('min_accuracy')} {limits.min_accuracy:g}."
         if found.missing:
-            yield f"Inconclusive: not met in the new audit: {_methods(found.missing)}."
+            yield (
+                f"Inconclusive: not met in the new audit: {_methods(found.missing)}; the same "
+                "command goes on with it."
+            )
+        yield from (f"ALARM: {alarm}" for alarm in self.second.alarms)
 
     def _relaxations(self) -> Iterator[str]:
         found = self.selection.relaxations

@@ -6,6 +6,7 @@ from splitveil.select.limits import Breach, Limits
 from splitveil.select.pareto import dominates, front
 from splitveil.select.prefer import Chebyshev, Lexicographic
 from splitveil.select.profile import Profile, read_profile
+from splitveil.select.reading import Records, read_records
 from splitveil.select.relax import Relaxation, minimal_relaxations
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Limits",
     "Link",
     "Profile",
+    "Records",
     "Relaxation",
     "Selection",
     "Sensitivity",
@@ -24,6 +26,7 @@ __all__ = [
     "minimal_relaxations",
     "read_candidates",
     "read_profile",
+    "read_records",
     "select",
     "sensitivity",
 ]

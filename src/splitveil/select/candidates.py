@@ -1,18 +1,18 @@
 """Candidates: every cut under every release that a run attacked, with what each costs and leaks."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from splitveil.audit.store import Run
 from splitveil.audit.verdict import PLAIN, Finding, findings
-from splitveil.errors import BadPlan, StorageFailed
+from splitveil.errors import BadPlan
 from splitveil.quantities import Kind, Quantity
 from splitveil.records import Outcome, Status, Task
 from splitveil.select.met import missing_attacks
 from splitveil.select.payload import payload_bytes
 from splitveil.select.profile import Profile
+from splitveil.select.reading import Records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,43 +101,32 @@ class Candidate:
 
 
 def read_candidates(
-    run: Run,
-    *,
-    link: Link | None = None,
-    profile: Profile | None = None,
-    without: Collection[str] = (),
+    records: Records, *, link: Link | None = None, profile: Profile | None = None
 ) -> tuple[Candidate, ...]:
-    """The candidates of a run, finished or interrupted, in order of depth.
+    """The candidates of a run in order of depth.
 
     Where features go out as they are, an attack on a deeper cut counts at a shallower one too:
     whoever sees the shallow one can compute the deep one. Attacks are compared on validation
     images; their leakage is that on test images.
 
     Args:
-        run: a run's folder.
+        records: of a run, from `read_records`.
         link: gives each candidate its latency.
         profile: times of the device, in place of those of the machine that ran the audit.
-        without: names of attacks to leave out, as if they had never been tried.
 
     Raises:
         BadPlan: if no attack has ended, or the profile is of another model.
     """
-    manifest = run.manifest
-    costs = {(entry.get("cut", entry))["id"]: entry for entry in manifest["cuts"]}
+    costs = {(entry.get("cut", entry))["id"]: entry for entry in records.manifest["cuts"]}
     order = {cut: index for index, cut in enumerate(costs)}
-    outcomes = [
-        one
-        for one in run.outcomes()
-        if one.trial.task is not Task.ATTACK or method_name(one.trial.method) not in without
-    ]
-    found = findings(outcomes, order)
+    found = findings(records.outcomes, order)
     if not found:
-        raise BadPlan(f"no attack has ended in {run.path}: run the audit to its end first")
+        raise BadPlan(f"no attack has ended in {records.path}: run the audit to its end first")
     if profile is not None:
-        profile.check(manifest)
+        profile.check(records.manifest)
     best = _reach(found, order)
-    missing = missing_attacks(outcomes, not_attacked(run))
-    accuracy = _uncut_accuracy(outcomes)
+    missing = missing_attacks(records.outcomes, records.summary.get("not_attacked", ()))
+    accuracy = _uncut_accuracy(records.outcomes)
     return tuple(
         _candidate(
             one,
@@ -150,19 +139,6 @@ def read_candidates(
         )
         for one in sorted(found, key=lambda one: order[one.cut])
     )
-
-
-def method_name(recipe: str) -> str:
-    """`Ridge` for `Ridge(samples=100)`."""
-    return recipe.partition("(")[0]
-
-
-def not_attacked(run: Run) -> list[Mapping[str, str]]:
-    """What the run left out and why; nothing for a run without a summary."""
-    try:
-        return list(run.summary.get("not_attacked", ()))
-    except StorageFailed:
-        return []
 
 
 def _reach(found: Sequence[Finding], order: Mapping[str, int]) -> dict[int, Finding]:

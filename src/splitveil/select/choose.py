@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from splitveil.audit.store import Run
-from splitveil.records import Status, Task
-from splitveil.select.candidates import Candidate, Link, method_name, read_candidates
+from splitveil.select.candidates import Candidate, Link, read_candidates
 from splitveil.select.limits import Breach, Limits, breaches
 from splitveil.select.met import CHEAP
 from splitveil.select.pareto import front
 from splitveil.select.prefer import Lexicographic, Preference
 from splitveil.select.profile import Profile
+from splitveil.select.reading import Records
 from splitveil.select.relax import Relaxation, minimal_relaxations
 
 _DEFAULT = Lexicographic()
@@ -90,7 +89,7 @@ class Sensitivity:
 
 
 def sensitivity(
-    run: Run,
+    records: Records,
     limits: Limits,
     *,
     link: Link | None = None,
@@ -101,27 +100,14 @@ def sensitivity(
 
     The last attack that is not cheap cannot be left out, since cheap ones alone choose nothing.
     """
-    names = sorted(
-        {
-            method_name(one.trial.method)
-            for one in run.outcomes()
-            if one.trial.task is Task.ATTACK and one.status is Status.DONE and one.trial.cut != "*"
-        }
-    )
-    everything = {
-        (one.cut, one.release): one for one in read_candidates(run, link=link, profile=profile)
-    }
+    everything = read_candidates(records, link=link, profile=profile)
+    by_place = {(one.cut, one.release): one for one in everything}
     found = []
-    for name in names:
-        if all(other in CHEAP for other in names if other != name):
+    for name in records.methods:
+        if all(other in CHEAP for other in records.methods if other != name):
             continue
-        rest = read_candidates(run, link=link, profile=profile, without=(name,))
+        rest = read_candidates(records.without(name), link=link, profile=profile)
         chosen = select(rest, limits, prefer).chosen
-        found.append(
-            Sensitivity(
-                attack=name,
-                chosen=chosen,
-                leaks=None if chosen is None else everything.get((chosen.cut, chosen.release)),
-            )
-        )
+        leaks = None if chosen is None else by_place[chosen.cut, chosen.release]
+        found.append(Sensitivity(attack=name, chosen=chosen, leaks=leaks))
     return tuple(found)

@@ -5,6 +5,7 @@ from statistics import fmean
 
 from splitveil.audit.verdict import TRIVIAL
 from splitveil.records import Outcome, Status, Task
+from splitveil.select.reading import method_name
 
 CHEAP = frozenset({*TRIVIAL, "NearestAuxiliary", "PatchRidge"})
 """Attacks that an audit runs everywhere because they cost little; alone they accept nothing."""
@@ -35,21 +36,21 @@ def missing_attacks(
     dearest = _dearest(attacks)
     strong = {recipe for name, recipe in dearest.items() if name not in CHEAP}
     alien = {
-        (entry["cut"], entry["release"], _name(entry["method"]))
+        (entry["cut"], entry["release"], method_name(entry["method"]))
         for entry in not_attacked
         if entry["reason"].startswith("does not apply")
     }
     found: dict[Cell, tuple[str, ...]] = {}
     for cell, done in met.items():
         names = {
-            _name(recipe)
+            method_name(recipe)
             for other, recipes in met.items()
             if other[1] == cell[1]
             for recipe in recipes
         }
         wanted = {dearest[name] for name in names if name not in TRIVIAL}
         wanted |= strong
-        wanted = {recipe for recipe in wanted if (*cell, _name(recipe)) not in alien}
+        wanted = {recipe for recipe in wanted if (*cell, method_name(recipe)) not in alien}
         missing = sorted(wanted - done)
         found[cell] = tuple(missing) if strong else (*missing, NO_STRONG_ATTACK)
     return found
@@ -71,13 +72,9 @@ def _dearest(attacks: Iterable[Outcome]) -> dict[str, str]:
     """For each method the recipe that took longest on average."""
     seconds: dict[str, dict[str, list[float]]] = {}
     for one in attacks:
-        recipes = seconds.setdefault(_name(one.trial.method), {})
+        recipes = seconds.setdefault(method_name(one.trial.method), {})
         recipes.setdefault(one.trial.method, []).append(one.seconds)
     return {
         name: max(recipes, key=lambda recipe: (fmean(recipes[recipe]), recipe))
         for name, recipes in seconds.items()
     }
-
-
-def _name(recipe: str) -> str:
-    return recipe.partition("(")[0]
