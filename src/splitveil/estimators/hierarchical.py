@@ -56,7 +56,8 @@ def hierarchical_interval(
         over_images = [c.reshape(-1, c.shape[-1]).mean(0) for c in columns]
         draws = _statistic(resampled_means(tuple(over_images), rng, resamples))
         draws = draws + _seed_draws(columns, rng, resamples)
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    with np.errstate(invalid="ignore"):
+        low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, min(float(low), value), max(float(high), value))
 
 

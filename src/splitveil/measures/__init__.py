@@ -4,13 +4,21 @@
 |---|---|---|
 | `mse`, `psnr`, `psnr_of_mean`, `ssim` | reconstructions and originals | measured |
 | `accuracy`, `agreement` | the network's answers | measured |
+| `ms_ssim`, `band_mse`, `r_squared` | reconstructions and originals | measured |
+| `recognition`, `feature_distance`, `perceptual_distance` | the same, a network | measured |
+| `retrieval` | reconstructions or embeddings, and a gallery | measured |
 | `leakage`, `tail_leakage` | errors of an attack and of its floor | measured |
+| `tail_of` | one number an image | measured |
+| `paired_difference`, `log_ratio`, `paired_p_value` | two on the same images | measured |
+| `equivalence` | the same, and a margin | measured |
+| `mean_over_seeds`, `log_ratio_over_seeds` | models x attack seeds x images | measured |
 | `radius` | streaming class moments of a cut | proxy |
 | `genie_bound`, `genie_curve`, `genie_stream` | images, features, noise | theorem at confidence |
 | `noise_needed` | the same, for a family of releases | noise and the theorem it buys |
 | `payload_bound`, `capacity_bound` | a release | theorem, upper |
 """
 
+from splitveil.measures.bands import Bands, CosineBands, PrincipalBands, band_errors, band_mse
 from splitveil.measures.genie import (
     GalleryBlock,
     GeniePoint,
@@ -20,11 +28,28 @@ from splitveil.measures.genie import (
 )
 from splitveil.measures.information import capacity_bound, payload_bound
 from splitveil.measures.leakage import leakage, tail_leakage
+from splitveil.measures.ms_ssim import ms_ssim, ms_ssim_per_image
 from splitveil.measures.noise_needed import (
     NoiseNeeded,
     noise_needed,
 )
+from splitveil.measures.over_seeds import log_ratio_over_seeds, mean_over_seeds
+from splitveil.measures.paired import (
+    Equivalence,
+    equivalence,
+    log_ratio,
+    paired_difference,
+    paired_p_value,
+)
+from splitveil.measures.perception import efficientnet_lite0
+from splitveil.measures.r_squared import r_squared, spread_per_image
 from splitveil.measures.radius import radius
+from splitveil.measures.recognition import (
+    feature_distance,
+    feature_distance_per_image,
+    perceptual_distance,
+    recognition,
+)
 from splitveil.measures.reconstruction import (
     mean_of,
     mse,
@@ -35,30 +60,57 @@ from splitveil.measures.reconstruction import (
     ssim,
     ssim_per_image,
 )
+from splitveil.measures.retrieval import Ranks, retrieval, retrieval_ranks
+from splitveil.measures.tails import tail_of
 from splitveil.measures.utility import accuracy, agreement, share_of
 
 __all__ = [
+    "Bands",
+    "CosineBands",
+    "Equivalence",
     "GalleryBlock",
     "GeniePoint",
     "NoiseNeeded",
+    "PrincipalBands",
+    "Ranks",
     "accuracy",
     "agreement",
+    "band_errors",
+    "band_mse",
     "capacity_bound",
+    "efficientnet_lite0",
+    "equivalence",
+    "feature_distance",
+    "feature_distance_per_image",
     "genie_bound",
     "genie_curve",
     "genie_stream",
     "leakage",
+    "log_ratio",
+    "log_ratio_over_seeds",
     "mean_of",
+    "mean_over_seeds",
+    "ms_ssim",
+    "ms_ssim_per_image",
     "mse",
     "mse_per_image",
     "noise_needed",
+    "paired_difference",
+    "paired_p_value",
     "payload_bound",
+    "perceptual_distance",
     "psnr",
     "psnr_of_mean",
     "psnr_per_image",
+    "r_squared",
     "radius",
+    "recognition",
+    "retrieval",
+    "retrieval_ranks",
     "share_of",
+    "spread_per_image",
     "ssim",
     "ssim_per_image",
     "tail_leakage",
+    "tail_of",
 ]

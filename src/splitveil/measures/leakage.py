@@ -3,10 +3,10 @@
 import math
 
 import torch
-from scipy import stats
 
 from splitveil.errors import BadData
 from splitveil.estimators.bootstrap import ratio_interval
+from splitveil.estimators.order_statistics import quantile_interval
 from splitveil.measures.checks import OtherPerImage, finite
 from splitveil.quantities import Kind, Quantity
 from splitveil.rng import Rng
@@ -85,19 +85,15 @@ def tail_leakage(
         raise BadData(f"the tail's share must lie in (0, 1), got {share}")
     keep = floor_errors > 0
     ratio = attack_errors[keep].double() / floor_errors[keep].double()
-    lost = (1 - ratio).clamp(0, 1).sort().values.cpu()
-    n = len(lost)
-    rank = max(0, math.ceil((1 - share) * n) - 1)
-    low_rank = int(stats.binom.ppf(0.025, n, 1 - share)) - 1
-    high_rank = int(stats.binom.ppf(0.975, n, 1 - share))
-    value = float(lost[rank])
+    lost = (1 - ratio).clamp(0, 1).cpu().numpy()
+    interval = quantile_interval(lost, 1 - share, support=(0.0, 1.0))
     return Quantity(
-        value=value,
-        low=min(value, float(lost[low_rank]) if low_rank >= 0 else 0.0),
-        high=max(value, float(lost[high_rank]) if high_rank < n else 1.0),
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
         unit="share",
         kind=Kind.MEASURED,
-        n=n,
+        n=len(lost),
         assumptions=(*_assumptions(floor), f"exceeded by {share:.3g} of images"),
     )
 
