@@ -15,10 +15,21 @@
 | `radius` | streaming class moments of a cut | proxy |
 | `genie_bound`, `genie_curve`, `genie_stream` | images, features, noise | theorem at confidence |
 | `noise_needed` | the same, for a family of releases | noise and the theorem it buys |
+| `van_trees`, `van_trees_trace`, `efroimovich` | a declared source, a head, noise | model, lower |
+| `dfil` | images, a head, noise | proxy |
 | `payload_bound`, `capacity_bound` | a release | theorem, upper |
 """
 
 from splitveil.measures.bands import Bands, CosineBands, PrincipalBands, band_errors, band_mse
+from splitveil.measures.fisher import (
+    BayesianInformation,
+    MixtureSource,
+    bayesian_information,
+    dfil,
+    efroimovich,
+    van_trees,
+    van_trees_trace,
+)
 from splitveil.measures.genie import (
     GalleryBlock,
     GeniePoint,
@@ -66,10 +77,12 @@ from splitveil.measures.utility import accuracy, agreement, share_of
 
 __all__ = [
     "Bands",
+    "BayesianInformation",
     "CosineBands",
     "Equivalence",
     "GalleryBlock",
     "GeniePoint",
+    "MixtureSource",
     "NoiseNeeded",
     "PrincipalBands",
     "Ranks",
@@ -77,8 +90,11 @@ __all__ = [
     "agreement",
     "band_errors",
     "band_mse",
+    "bayesian_information",
     "capacity_bound",
+    "dfil",
     "efficientnet_lite0",
+    "efroimovich",
     "equivalence",
     "feature_distance",
     "feature_distance_per_image",
@@ -113,4 +129,6 @@ __all__ = [
     "ssim_per_image",
     "tail_leakage",
     "tail_of",
+    "van_trees",
+    "van_trees_trace",
 ]
