@@ -4,8 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from splitveil.select.candidates import Candidate
 from splitveil.select.limits import CRITERIA, Breach, Limits, breaches, option
+from splitveil.select.pareto import least
 from splitveil.select.units import written
 
 
@@ -44,15 +47,19 @@ def minimal_relaxations(candidates: Sequence[Candidate], limits: Limits) -> tupl
 
     Each candidate that fails needs its own excess over each limit; those needing no less than
     another everywhere and more somewhere are left out. Among as many limits, the least relative
-    change comes first.
+    change comes first; of candidates with the same needs, the one that leaks least is named.
     """
-    needed = [(one, broken) for one in candidates if (broken := breaches(one, limits))]
-    excess = [{breach.name: breach.excess for breach in broken} for _, broken in needed]
-    kept = [
-        index
-        for index, mine in enumerate(excess)
-        if not any(_less(other, mine) for other in excess) and mine not in excess[:index]
-    ]
+    names = list(limits.given())
+    needed = sorted(
+        ((one, broken) for one in candidates if (broken := breaches(one, limits))),
+        key=lambda pair: pair[0].leakage.high,
+    )
+    excess = np.zeros((len(needed), len(names)))
+    for row, (_, broken) in enumerate(needed):
+        for breach in broken:
+            excess[row, names.index(breach.name)] = breach.excess
+    _, first = np.unique(excess, axis=0, return_index=True)
+    kept = np.sort(first)[least(excess[np.sort(first)])]
     found = [
         Relaxation(
             candidate=needed[index][0],
@@ -62,11 +69,6 @@ def minimal_relaxations(candidates: Sequence[Candidate], limits: Limits) -> tupl
         for index in kept
     ]
     return tuple(sorted(found, key=_size))
-
-
-def _less(mine: Mapping[str, float | int], other: Mapping[str, float | int]) -> bool:
-    """Whether `mine` needs no more of any limit, and less of one."""
-    return mine != other and all(mine[name] <= other.get(name, 0.0) for name in mine)
 
 
 def _size(relaxation: Relaxation) -> tuple[int, float | int]:
