@@ -18,6 +18,15 @@
 | `van_trees`, `van_trees_trace`, `efroimovich` | a declared source, a head, noise | model, lower |
 | `dfil` | images, a head, noise | proxy |
 | `payload_bound`, `capacity_bound` | a release | theorem, upper |
+| `variational_bound`, `log_det_bound` | features, a noisy release | theorem at confidence, upper |
+| `redundancy_bound` | the same and labels | theorem at confidence, upper |
+| `leave_one_out_bounds` | features, a noisy release | theorem at confidence, both sides |
+| `identification_floor` | an attack's guesses | theorem at confidence, lower |
+| `shannon_bound`, `water_filled_bound` | entropies and an information | the weakest given |
+| `label_side_bound`, `dithered_bound`, `retention` | the same | the weakest given |
+| `mixture_entropy_bounds` | a declared mixture | model |
+| `leak_budget`, `spectral_leak_budget` | moments and a stated noise | model |
+| `log_det_estimates` | features and a stated noise | proxy |
 """
 
 from splitveil.measures.bands import Bands, CosineBands, PrincipalBands, band_errors, band_mse
@@ -37,7 +46,25 @@ from splitveil.measures.genie import (
     genie_curve,
     genie_stream,
 )
-from splitveil.measures.information import capacity_bound, payload_bound
+from splitveil.measures.information import (
+    LeakBudget,
+    capacity_bound,
+    dithered_bound,
+    identification_floor,
+    label_side_bound,
+    leak_budget,
+    leave_one_out_bounds,
+    log_det_bound,
+    log_det_estimates,
+    mixture_entropy_bounds,
+    payload_bound,
+    redundancy_bound,
+    retention,
+    shannon_bound,
+    spectral_leak_budget,
+    variational_bound,
+    water_filled_bound,
+)
 from splitveil.measures.leakage import leakage, tail_leakage
 from splitveil.measures.ms_ssim import ms_ssim, ms_ssim_per_image
 from splitveil.measures.noise_needed import (
@@ -82,6 +109,7 @@ __all__ = [
     "Equivalence",
     "GalleryBlock",
     "GeniePoint",
+    "LeakBudget",
     "MixtureSource",
     "NoiseNeeded",
     "PrincipalBands",
@@ -93,6 +121,7 @@ __all__ = [
     "bayesian_information",
     "capacity_bound",
     "dfil",
+    "dithered_bound",
     "efficientnet_lite0",
     "efroimovich",
     "equivalence",
@@ -101,11 +130,18 @@ __all__ = [
     "genie_bound",
     "genie_curve",
     "genie_stream",
+    "identification_floor",
+    "label_side_bound",
+    "leak_budget",
     "leakage",
+    "leave_one_out_bounds",
+    "log_det_bound",
+    "log_det_estimates",
     "log_ratio",
     "log_ratio_over_seeds",
     "mean_of",
     "mean_over_seeds",
+    "mixture_entropy_bounds",
     "ms_ssim",
     "ms_ssim_per_image",
     "mse",
@@ -121,9 +157,13 @@ __all__ = [
     "r_squared",
     "radius",
     "recognition",
+    "redundancy_bound",
+    "retention",
     "retrieval",
     "retrieval_ranks",
+    "shannon_bound",
     "share_of",
+    "spectral_leak_budget",
     "spread_per_image",
     "ssim",
     "ssim_per_image",
@@ -131,4 +171,6 @@ __all__ = [
     "tail_of",
     "van_trees",
     "van_trees_trace",
+    "variational_bound",
+    "water_filled_bound",
 ]
