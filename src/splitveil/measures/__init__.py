@@ -17,6 +17,9 @@
 | `noise_needed` | the same, for a family of releases | noise and the theorem it buys |
 | `van_trees`, `van_trees_trace`, `efroimovich` | a declared source, a head, noise | model, lower |
 | `dfil` | images, a head, noise | proxy |
+| `gaussian_dp_success`, `fano_success` | a release, `pair_ball` | theorem at confidence, upper |
+| `success_error` | images and a release | theorem at confidence, lower |
+| `bayes_identification` | images, features, noise | theorem at confidence, upper |
 | `payload_bound`, `capacity_bound` | a release | theorem, upper |
 | `variational_bound`, `log_det_bound` | features, a noisy release | theorem at confidence, upper |
 | `redundancy_bound` | the same and labels | theorem at confidence, upper |
@@ -45,6 +48,15 @@ from splitveil.measures.genie import (
     genie_bound,
     genie_curve,
     genie_stream,
+)
+from splitveil.measures.identification import (
+    bayes_identification,
+    fano_success,
+    gaussian_dp_success,
+    kl_inverse,
+    local_dp_success,
+    pair_ball,
+    success_error,
 )
 from splitveil.measures.information import (
     LeakBudget,
@@ -118,6 +130,7 @@ __all__ = [
     "agreement",
     "band_errors",
     "band_mse",
+    "bayes_identification",
     "bayesian_information",
     "capacity_bound",
     "dfil",
@@ -125,16 +138,20 @@ __all__ = [
     "efficientnet_lite0",
     "efroimovich",
     "equivalence",
+    "fano_success",
     "feature_distance",
     "feature_distance_per_image",
+    "gaussian_dp_success",
     "genie_bound",
     "genie_curve",
     "genie_stream",
     "identification_floor",
+    "kl_inverse",
     "label_side_bound",
     "leak_budget",
     "leakage",
     "leave_one_out_bounds",
+    "local_dp_success",
     "log_det_bound",
     "log_det_estimates",
     "log_ratio",
@@ -147,6 +164,7 @@ __all__ = [
     "mse",
     "mse_per_image",
     "noise_needed",
+    "pair_ball",
     "paired_difference",
     "paired_p_value",
     "payload_bound",
@@ -167,6 +185,7 @@ __all__ = [
     "spread_per_image",
     "ssim",
     "ssim_per_image",
+    "success_error",
     "tail_leakage",
     "tail_of",
     "van_trees",
