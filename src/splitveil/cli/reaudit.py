@@ -12,7 +12,7 @@ from splitveil.audit.plan import AuditPlan, load_plan
 from splitveil.audit.run import run_audit
 from splitveil.audit.store import Run
 from splitveil.audit.subject import load_model_and_data
-from splitveil.audit.verdict import PLAIN
+from splitveil.audit.verdict import PLAIN, TRIVIAL
 from splitveil.data import LabelledImages, Splits, SplitSizes, find_duplicates, load_data
 from splitveil.data.division import MINIMUM, divide
 from splitveil.data.fashion_mnist import PACKAGE
@@ -20,7 +20,8 @@ from splitveil.errors import BadPlan, BudgetExceeded
 from splitveil.records import digest
 from splitveil.rng import Rng
 from splitveil.select import Candidate, read_candidates, read_records
-from splitveil.select.met import attacks_met
+from splitveil.select.met import attacks_met, recipes_met
+from splitveil.select.reading import method_name
 
 _SEEDS_APART = 1000
 """Further than any audit repeats its attacks, so that no seed is used twice."""
@@ -73,24 +74,32 @@ def reaudit(run: Run, chosen: Candidate, on_event: OnEvent) -> Second:
         raise BadPlan(f"the images of {run.path} are others now: {before.name} has changed")
     seed = (plan.seed + _SEEDS_APART) % 2**63
     after, untouched, words = other_images(plan, before, Rng(seed).child("reaudit"))
-    attacks = attacks_met(run.outcomes(), chosen.cut, chosen.release)
+    here, there = chosen.cut, chosen.attacked_at or chosen.cut
+    wanted = {(recipe, here) for recipe in attacks_met(run.outcomes(), here, chosen.release)}
+    if method_name(chosen.attack) not in TRIVIAL:
+        wanted.add((chosen.attack, there))
+    attacks = tuple(sorted({recipe for recipe, _ in wanted}))
     again = replace(
         plan,
-        cuts=tuple(dict.fromkeys((chosen.cut, chosen.attacked_at or chosen.cut))),
+        cuts=tuple(dict.fromkeys((here, there))),
         attacks=attacks,
         releases=(chosen.release if chosen.release != PLAIN else "none",),
         seed=seed,
         jobs=0,
     )
-    folder = run.path / "reaudit" / f"{chosen.cut}-{digest([chosen.release, attacks])[:6]}"
+    folder = run.path / "reaudit" / f"{here}-{digest([chosen.release, attacks])[:6]}"
     found = run_audit(again, folder, on_event=on_event, loaded=(model, after))
     records = read_records(found)
-    done = attacks_met(records.outcomes, chosen.cut, chosen.release)
+    done = {
+        (recipe, cut)
+        for cut in (here, there)
+        for recipe in recipes_met(records.outcomes, cut, chosen.release)
+    }
     return Second(
         path=folder,
         candidate=replace(
             _same(read_candidates(records), chosen),
-            missing=tuple(sorted(set(attacks) - set(done))),
+            missing=tuple(sorted({recipe for recipe, _ in wanted - done})),
         ),
         images=words,
         untouched=untouched,

@@ -58,14 +58,23 @@ def missing_attacks(
 
 def attacks_met(outcomes: Iterable[Outcome], cut: str, release: str) -> tuple[str, ...]:
     """The dearest recipe of every method that was run to its end at a cut, floors left out."""
-    there = [
+    there = _dearest(_ended(outcomes, cut, release))
+    return tuple(sorted(recipe for name, recipe in there.items() if name not in TRIVIAL))
+
+
+def recipes_met(outcomes: Iterable[Outcome], cut: str, release: str) -> frozenset[str]:
+    """Every recipe that was run to its end at a cut."""
+    return frozenset(one.trial.method for one in _ended(outcomes, cut, release))
+
+
+def _ended(outcomes: Iterable[Outcome], cut: str, release: str) -> list[Outcome]:
+    return [
         one
         for one in outcomes
         if one.trial.task is Task.ATTACK
         and one.status is Status.DONE
         and (one.trial.cut, one.trial.release) == (cut, release)
     ]
-    return tuple(sorted(recipe for name, recipe in _dearest(there).items() if name not in TRIVIAL))
 
 
 def _dearest(attacks: Iterable[Outcome]) -> dict[str, str]:
