@@ -27,7 +27,12 @@ if TYPE_CHECKING:
     from splitveil.audit.store import open_run as open_run
     from splitveil.data import LabelledImages as LabelledImages
     from splitveil.data import Splits as Splits
+    from splitveil.data import TrainingImages as TrainingImages
     from splitveil.data import load_data as load_data
+    from splitveil.data import load_training as load_training
+    from splitveil.defences import Hardened as Hardened
+    from splitveil.defences import harden as harden
+    from splitveil.defences import parse_components as parse_components
     from splitveil.errors import AuditError as AuditError
     from splitveil.models import LoadedModel as LoadedModel
     from splitveil.models import load_model as load_model
@@ -60,6 +65,7 @@ _HOMES = {
     "CutKind": "partition",
     "Direction": "quantities",
     "Event": "audit.events",
+    "Hardened": "defences",
     "Kind": "quantities",
     "LabelledImages": "data",
     "Layout": "partition",
@@ -73,18 +79,24 @@ _HOMES = {
     "Splits": "data",
     "Status": "records",
     "Traced": "partition",
+    "TrainingImages": "data",
     "Trial": "records",
     "find_cuts": "partition",
+    "harden": "defences",
     "load_data": "data",
     "load_model": "models",
+    "load_training": "data",
     "measure_costs": "partition",
     "open_run": "audit.store",
+    "parse_components": "defences",
     "run_audit": "audit.run",
     "split": "partition",
     "trace": "partition",
     "write_report": "report",
 }
-_ROOMS = frozenset({"attacks", "audit", "data", "errors", "measures", "models", "partition"}) | {
+_ROOMS = frozenset(
+    {"attacks", "audit", "data", "defences", "errors", "measures", "models", "partition"}
+) | {
     "quantities",
     "records",
     "release",
@@ -103,6 +115,7 @@ __all__ = [
     "CutKind",
     "Direction",
     "Event",
+    "Hardened",
     "Kind",
     "LabelledImages",
     "Layout",
@@ -116,14 +129,18 @@ __all__ = [
     "Splits",
     "Status",
     "Traced",
+    "TrainingImages",
     "Trial",
     "__version__",
     "audit",
     "find_cuts",
+    "harden",
     "load_data",
     "load_model",
+    "load_training",
     "measure_costs",
     "open_run",
+    "parse_components",
     "run_audit",
     "split",
     "trace",

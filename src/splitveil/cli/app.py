@@ -6,6 +6,7 @@ import typer
 
 from splitveil.cli.audit import audit
 from splitveil.cli.cuts import cuts
+from splitveil.cli.harden import harden
 from splitveil.cli.init import init
 from splitveil.cli.profile import profile
 from splitveil.cli.report import report
@@ -19,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
-for command in (audit, cuts, report, select, profile, init):
+for command in (audit, cuts, report, select, harden, profile, init):
     app.command()(command)
 
 

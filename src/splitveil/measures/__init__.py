@@ -13,6 +13,7 @@
 | `equivalence` | the same, and a margin | measured |
 | `mean_over_seeds`, `log_ratio_over_seeds` | models x attack seeds x images | measured |
 | `radius` | streaming class moments of a cut | proxy |
+| `vortex_features`, `vortex_outputs`, `radius_change` | a network in training | proxy, measured |
 | `genie_bound`, `genie_curve`, `genie_stream` | images, features, noise | theorem at confidence |
 | `noise_needed` | the same, for a family of releases | noise and the theorem it buys |
 | `van_trees`, `van_trees_trace`, `efroimovich` | a declared source, a head, noise | model, lower |
@@ -113,6 +114,12 @@ from splitveil.measures.reconstruction import (
 from splitveil.measures.retrieval import Ranks, retrieval, retrieval_ranks
 from splitveil.measures.tails import tail_of
 from splitveil.measures.utility import accuracy, agreement, share_of
+from splitveil.measures.vortex import (
+    RadiusChange,
+    radius_change,
+    vortex_features,
+    vortex_outputs,
+)
 
 __all__ = [
     "Bands",
@@ -125,6 +132,7 @@ __all__ = [
     "MixtureSource",
     "NoiseNeeded",
     "PrincipalBands",
+    "RadiusChange",
     "Ranks",
     "accuracy",
     "agreement",
@@ -174,6 +182,7 @@ __all__ = [
     "psnr_per_image",
     "r_squared",
     "radius",
+    "radius_change",
     "recognition",
     "redundancy_bound",
     "retention",
@@ -191,5 +200,7 @@ __all__ = [
     "van_trees",
     "van_trees_trace",
     "variational_bound",
+    "vortex_features",
+    "vortex_outputs",
     "water_filled_bound",
 ]

@@ -1,0 +1,69 @@
+"""The one loss that all components of a defence make together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from splitveil.defences.base import Batch, Component, Part, Setting
+from splitveil.errors import BadPlan
+from splitveil.shapes import Labels, Logits
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """mean_i w_i (-Σ_c q_ic ln p_ic) + Σ terms, from the parts of named components."""
+
+    parts: tuple[tuple[str, Part], ...]
+
+    @staticmethod
+    def of(components: Sequence[Component], setting: Setting) -> "Objective":
+        """Prepare the components.
+
+        Raises:
+            BadPlan: if there are none, or two that contradict each other.
+        """
+        if not components:
+            raise BadPlan("nothing to harden with: give at least one component, such as onehot")
+        parts = tuple((str(component), component.prepare(setting)) for component in components)
+        for field, what in (("targets", "the targets"), ("groups", "which classes are one answer")):
+            claimed = [name for name, part in parts if getattr(part, field) is not None]
+            if len(claimed) > 1:
+                raise BadPlan(f"{' and '.join(claimed)} contradict each other: both set {what}")
+        return Objective(parts)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of results should know, of all components."""
+        return tuple(note for _, part in self.parts for note in part.notes)
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """The loss of one batch.
+
+        Raises:
+            BadPlan: naming the component whose term is not finite.
+        """
+        q = one_hot(batch.y, batch.logits.shape[1]).to(batch.logits)
+        weights = torch.ones_like(q[:, 0])
+        for _, part in self.parts:
+            q = q if part.targets is None else part.targets(batch)
+            weights = weights if part.weights is None else weights * part.weights(batch)
+        total = (weights * -(q * batch.logits.log_softmax(1)).sum(1)).mean()
+        for name, part in self.parts:
+            if part.term is not None:
+                term = part.term(batch)
+                if not bool(torch.isfinite(term)):
+                    raise BadPlan(f"the term of {name} is {float(term)}: lower its weight")
+                total = total + term
+        return total
+
+    def hits(self, logits: Logits, y: Labels) -> Tensor:
+        """Which answers count as right (n), by groups of classes where a component makes them."""
+        groups = next((part.groups for _, part in self.parts if part.groups is not None), None)
+        if groups is None:
+            return logits.argmax(1) == y
+        groups = groups.to(logits.device)
+        shared = torch.zeros_like(logits).index_add_(1, groups, logits.softmax(1))
+        return shared.argmax(1) == groups[y]
