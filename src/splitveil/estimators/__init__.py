@@ -2,6 +2,7 @@
 
 from splitveil.estimators.bootstrap import Interval, mean_interval, ratio_interval
 from splitveil.estimators.concentration import bernstein_upper
+from splitveil.estimators.geometry import ClassGeometry, Geometry
 from splitveil.estimators.hierarchical import hierarchical_interval
 from splitveil.estimators.leave_one_out import leave_one_out
 from splitveil.estimators.log_det import (
@@ -13,22 +14,35 @@ from splitveil.estimators.log_det import (
     trace_information,
 )
 from splitveil.estimators.mixture_entropy import MixtureEntropy, mixture_entropy
-from splitveil.estimators.moments import ClassMoments, Moments, groups_within
+from splitveil.estimators.moments import (
+    ClassMoments,
+    groups_within,
+    joint_moments,
+    stream_order,
+)
 from splitveil.estimators.multiplicity import holm
 from splitveil.estimators.order_statistics import quantile_interval, share_interval
+from splitveil.estimators.reservoir import Reservoir
+from splitveil.estimators.scatter import Moments
+from splitveil.estimators.sketch import CountSketch
 from splitveil.estimators.water_filling import WaterFilling, water_filling
 
 __all__ = [
+    "ClassGeometry",
     "ClassMoments",
+    "CountSketch",
+    "Geometry",
     "Interval",
     "MixtureEntropy",
     "Moments",
+    "Reservoir",
     "Spectrum",
     "WaterFilling",
     "bernstein_upper",
     "groups_within",
     "hierarchical_interval",
     "holm",
+    "joint_moments",
     "ladder_spectrum",
     "leave_one_out",
     "mean_interval",
@@ -38,6 +52,7 @@ __all__ = [
     "ratio_interval",
     "sample_spectrum",
     "share_interval",
+    "stream_order",
     "top_directions",
     "trace_information",
     "water_filling",

@@ -3,7 +3,7 @@
 import math
 
 from splitveil.errors import BadData
-from splitveil.estimators.moments import Moments
+from splitveil.estimators.scatter import RATIOS, Moments
 from splitveil.quantities import Kind, Quantity
 
 _NAMES = {
@@ -15,6 +15,7 @@ _NAMES = {
     "v": ("v", "feature unit² per feature"),
     "rho": ("rho", "share"),
     "nc1": ("nc1", ""),
+    **{f"leak({ratio})": (f"leak({ratio})", "nat") for ratio in RATIOS},
 }
 _SCALED = "rescaling the features changes it without changing what leaks"
 _SCALE_FREE = "free of scale, but changed by other recodings that change nothing that leaks"
@@ -26,7 +27,9 @@ def radius(moments: Moments) -> dict[str, Quantity]:
 
     `radius`, mean over classes of R_c² = sum |z - mu_c|² / N_c, and its unbiased twin (N_c - 1);
     `scatter_within` S_W, `scatter_between` S_B, `scatter_total` S_T = S_W + S_B, weighted by class
-    size; `v` = S_W / D; `rho` = S_W / S_T; `nc1` = S_W / S_B. Intervals: delete-group jackknife.
+    size; `v` = S_W / D; `rho` = S_W / S_T; `nc1` = S_W / S_B; `leak(e)` = H(Y) + sum pi_c (D / 2)
+    ln(1 + R_c² / (e² S_T)), nats per image under noise of e times the root mean square spread,
+    nearly proportional to D. Intervals: delete-group jackknife.
 
     `rho` and `nc1` are left out with fewer than two classes or features that do not vary between
     classes; without labels only `scatter_total` is given, since one heap is not a class.
@@ -52,7 +55,7 @@ def _quantity(moments: Moments, key: str, unit: str) -> Quantity:
     interval = moments.interval(key)
     ceiling = 1.0 if key == "rho" else math.inf
     groups = len(moments.replicates[key])
-    notes = [_SCALE_FREE if key in ("rho", "nc1") else _SCALED]
+    notes = [_SCALED if unit.startswith("feature") else _SCALE_FREE]
     if not moments.labelled:
         notes.append(_UNLABELLED)
     singles = sum(count == 1 for count in moments.counts)

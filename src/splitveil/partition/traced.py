@@ -1,6 +1,6 @@
 """A network as a graph that can be cut anywhere."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -12,11 +12,13 @@ from splitveil.errors import UnknownName
 from splitveil.partition.cuts import CutFinder
 from splitveil.partition.flow import Fact, execute, last_uses
 from splitveil.partition.frontier import Frontier
+from splitveil.partition.layout import Layout
 from splitveil.partition.naming import Outline
 from splitveil.partition.split import halves, needed
 from splitveil.partition.types import Cut, Partition
 from splitveil.release.base import Release
 from splitveil.release.identity import Identity
+from splitveil.shapes import Features
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +92,30 @@ class Traced:
         """Packed features z (n, f) of every cut by its id, in one pass up to the last of them."""
         return self._run(x, cuts, whole=False)[1]
 
+    def tensors(self, cut: Cut) -> tuple[str, ...]:
+        """Names of what crosses, one for each part of the layout, in the whole network's terms.
+
+        A tensor has the same name at every cut where it crosses.
+        """
+        return tuple(node.name for node in self._frontier(cut).nodes)
+
+    def stream(self, x: Tensor, cuts: Sequence[Cut]) -> Iterator[tuple[str, Features]]:
+        """Each tensor that crosses at any of the cuts, once, by its name, as rows (n, f).
+
+        It comes as soon as the one pass gets there and is not kept, so memory is that of a forward
+        pass; `features` packs the same rows, side by side, for each cut.
+        """
+        due = {
+            node: Layout((part,))
+            for cut in cuts
+            for node, part in zip(self._frontier(cut).nodes, cut.layout.parts, strict=True)
+        }
+        order = {node: index for index, node in enumerate(self.module.graph.nodes)}
+        stop = max((order[node] for node in due), default=-1) + 1
+        for node, values in self._walk(x, last_uses(self.module.graph), stop):
+            if node in due:
+                yield node.name, due[node].pack([values[node]])
+
     def forward_with_features(
         self, x: Tensor, cuts: Sequence[Cut]
     ) -> tuple[Any, dict[str, Tensor]]:
@@ -125,18 +151,27 @@ class Traced:
                 final = max(order[node] for node in frontier.nodes)
                 reach.update({node: max(reach[node], final) for node in frontier.nodes})
         stop = len(order) if whole else max((order[node] for node in due), default=-1) + 1
-        dying: list[list[fx.Node]] = [[] for _ in order]
+        dying: dict[fx.Node, list[fx.Node]] = {node: [] for node in order}
+        nodes = list(order)
         for node, values in last_uses(graph).items():
             for value in values:
-                dying[max(order[node], reach[value])].append(value)
-        values_of: dict[fx.Node, Any] = {}
+                dying[nodes[max(order[node], reach[value])]].append(value)
         found: dict[str, Tensor] = {}
         result: Any = None
-        for node in islice(graph.nodes, stop):
-            result = x if node.op == "placeholder" else execute(node, values_of, self.module)
-            values_of[node] = result
+        for node, values_of in self._walk(x, dying, stop):
+            result = values_of[node]
             for cut, frontier in due.get(node, ()):
                 found[cut.id] = cut.layout.pack([values_of[n] for n in frontier.nodes])
-            for dead in dying[order[node]]:
-                del values_of[dead]
         return result, {cut.id: found[cut.id] for cut in cuts}
+
+    def _walk(
+        self, x: Tensor, dying: Mapping[fx.Node, list[fx.Node]], stop: int
+    ) -> Iterator[tuple[fx.Node, dict[fx.Node, Any]]]:
+        """Each step just taken, with the values alive then; those in `dying` go after theirs."""
+        values_of: dict[fx.Node, Any] = {}
+        for node in islice(self.module.graph.nodes, stop):
+            placeholder = node.op == "placeholder"
+            values_of[node] = x if placeholder else execute(node, values_of, self.module)
+            yield node, values_of
+            for dead in dying[node]:
+                del values_of[dead]
