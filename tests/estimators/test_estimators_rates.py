@@ -329,15 +329,17 @@ def test_marginals_are_the_densities_they_say() -> None:
 def test_class_densities_mix_and_split() -> None:
     y = torch.arange(400) % 3
     z = _normal(400, 6) + 4 * _normal(3, 6, seed=1)[y]
-    mixture = fit_class_mixture(z[:200], y[:200], z[200:], y[200:], classes=4, rank=2, floor=1e-9)
+    _, mixture = fit_class_mixture(
+        z[:200], y[:200], z[200:], y[200:], classes=4, ranks=(0, 2), floor=1e-9
+    )
     assert isinstance(mixture, ClassMixture)
     each = torch.stack([mixture.classes.log_density(z, torch.full((400,), c)) for c in range(4)], 1)
     assert torch.allclose(
         mixture.log_density(z), (each + mixture.log_shares).logsumexp(1), atol=1e-8
     )
     own = mixture.classes.log_density(z, y).mean()
-    assert own > fit_low_rank(z[:200], z[200:], 2, 1e-9).log_density(z).mean() + 1
+    assert own > fit_low_rank(z[:200], z[200:], (2,), 1e-9)[0].log_density(z).mean() + 1
     with pytest.raises(BadData, match="needs labels"):
         mixture.classes.log_density(z)
     with pytest.raises(BadData, match="at least 2"):
-        fit_low_rank(z, z[:1], 2, 1e-9)
+        fit_low_rank(z, z[:1], (2,), 1e-9)

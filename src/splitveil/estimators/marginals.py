@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -15,6 +16,7 @@ from splitveil.shapes import Features, Labels
 
 OtherFeatures: TypeAlias = Float[Tensor, "n2 f"]
 OtherLabels: TypeAlias = Int64[Tensor, " n2"]
+_BLOCK_VALUES = 1 << 22
 _LOG_TWO_PI = math.log(2 * math.pi)
 
 
@@ -91,8 +93,10 @@ class LowRankGaussian(Marginal):
         return torch.cat([outside, inside / self.variances.sqrt()], 1)
 
     def squared(self, z: Float64[Tensor, "n f"]) -> Float64[Tensor, " n"]:
-        """(z - mean)ᵀ C⁻¹ (z - mean) of each row."""
-        return self.whitened(z - self.mean).square().sum(1)
+        """(z - mean)ᵀ C⁻¹ (z - mean) of each row, a block of rows at a time."""
+        rows = max(1, _BLOCK_VALUES // z.shape[1])
+        blocks = [self.whitened(block - self.mean).square().sum(1) for block in z.split(rows)]
+        return torch.cat(blocks)
 
     def log_density(
         self, z: Float64[Tensor, "n f"], labels: Labels | None = None
@@ -177,8 +181,12 @@ def shrunk_class_means(
     return (sums + weight * overall) / (counts + weight)
 
 
-def fit_low_rank(shape: Features, scale: OtherFeatures, rank: int, floor: float) -> LowRankGaussian:
-    """Mean and directions of `shape`, variances of `scale`: two samples with no image in common.
+def fit_low_rank(
+    shape: Features, scale: OtherFeatures, ranks: Sequence[int], floor: float
+) -> list[LowRankGaussian]:
+    """One density a rank: mean and directions of `shape`, variances of `scale`.
+
+    The two samples must have no image in common. One eigenproblem serves all ranks.
 
     Raises:
         BadData: if a sample has fewer than two images.
@@ -186,7 +194,8 @@ def fit_low_rank(shape: Features, scale: OtherFeatures, rank: int, floor: float)
     if len(scale) < 2:
         raise BadData(f"variances need at least 2 images, got {len(scale)}")
     first, second = shape.double(), scale.double()
-    return LowRankGaussian.fit(first.mean(0), top_directions(first, rank), second, floor)
+    mean, directions = first.mean(0), top_directions(first, max(ranks))
+    return [LowRankGaussian.fit(mean, directions[:, :rank], second, floor) for rank in ranks]
 
 
 def fit_class_mixture(
@@ -196,10 +205,10 @@ def fit_class_mixture(
     scale_labels: OtherLabels,
     *,
     classes: int,
-    rank: int,
+    ranks: Sequence[int],
     floor: float,
-) -> ClassMixture:
-    """Class means and within-class directions of `shape`, within-class variances of `scale`.
+) -> list[ClassMixture]:
+    """One density a rank: class means and directions of `shape`, inner variances of `scale`.
 
     Args:
         shape: features, and `shape_labels` their classes in 0 .. classes - 1.
@@ -207,14 +216,14 @@ def fit_class_mixture(
         scale: features of other images, and `scale_labels` their classes.
         scale_labels: see `scale`.
         classes: how many there are; those without images get the mean of all.
-        rank: how many directions have a variance of their own.
+        ranks: how many directions have a variance of their own.
         floor: least variance.
     """
     first, second = shape.double(), scale.double()
     means = shrunk_class_means(first, shape_labels, classes)
     counts = shape_labels.bincount(minlength=classes).double() + 1
-    directions = top_directions(first - means[shape_labels], rank)
-    zero = torch.zeros(first.shape[1], dtype=torch.float64)
-    covariance = LowRankGaussian.fit(zero, directions, second - means[scale_labels], floor)
     shares = (counts / counts.sum()).log()
-    return ClassMixture(shares, ClassConditional(means, covariance))
+    directions = top_directions(first - means[shape_labels], max(ranks))
+    zero, inner = torch.zeros(first.shape[1], dtype=torch.float64), second - means[scale_labels]
+    fitted = [LowRankGaussian.fit(zero, directions[:, :rank], inner, floor) for rank in ranks]
+    return [ClassMixture(shares, ClassConditional(means, shape)) for shape in fitted]

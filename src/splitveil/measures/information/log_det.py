@@ -85,17 +85,15 @@ def log_det_bound(
         raise BadPlan(f"{release!r}: {NO_ENVELOPE}")
     finite(features, "features")
     parts = Parts.of(len(features), rng)
-    clipped = noisy.clip(features.detach().cpu()).double()
-    shape, scale, pick = (clipped[i] for i in (parts.shape, parts.scale, parts.pick))
-    tried = [
-        _noisy_covariance(fit_low_rank(shape, scale, rank, 0.0), noisy.sigma)
-        for rank in ranks_within(clipped.shape[1], len(shape))
-    ]
+    clipped = noisy.clip(features.detach().cpu())
+    shape, scale, pick = (clipped[i].double() for i in (parts.shape, parts.scale, parts.pick))
+    ranks = ranks_within(clipped.shape[1], len(shape))
+    tried = [_noisy_covariance(r, noisy.sigma) for r in fit_low_rank(shape, scale, ranks, 0.0)]
     best = min(tried, key=lambda c: float(_terms(c, pick, noisy).mean()))
     ceiling = _power_capacity(noisy) - math.log(_WIDE_SHARE)
     ceiling += 1e-6 * (1 + ceiling)  # rounding of the clip
     floor = min(float(_terms(best, pick, noisy).min()), ceiling)
-    values = _terms(best, clipped[parts.judge], noisy).clamp_min(floor)
+    values = _terms(best, clipped[parts.judge].double(), noisy).clamp_min(floor)
     upper = bernstein_upper(values, floor, ceiling, level=level)
     return rate_quantity(
         min(upper, noisy.capacity(clipped.shape[1])),

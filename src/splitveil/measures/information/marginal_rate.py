@@ -20,9 +20,8 @@ NO_ENVELOPE = (
     "log ratios are bounded only where features are confined: use a release that clips, such as "
     "gaussian or dither"
 )
-FLOOR = 1e-12
 _WIDE_SHARE = 0.01
-_ROWS = 512
+_BLOCK_VALUES = 1 << 22
 _LEAST_IMAGES = 40
 _RANKS = (0, 4, 16, 64, 256)
 
@@ -58,6 +57,11 @@ def ranks_within(features: int, shape_images: int) -> list[int]:
     most = min(features, shape_images - 1)
     ladder = [r for r in _RANKS if r < most]
     return [*ladder, features] if features <= shape_images // 4 else [*ladder, most]
+
+
+def least_variance(sent: Tensor) -> float:
+    """A floor for fitted variances, which only keeps them positive."""
+    return max(1e-12, 1e-12 * float(sent.var(0).mean()))
 
 
 def checked_noisy(release: Release, features: int) -> tuple[Release, Envelope]:
@@ -130,13 +134,14 @@ def _log_ratio(
     generator: torch.Generator,
 ) -> Float64[Tensor, " n"]:
     found = []
-    for start in range(0, len(features), _ROWS):
-        clean = features[start : start + _ROWS]
+    rows = max(1, _BLOCK_VALUES // features.shape[1])
+    for start in range(0, len(features), rows):
+        clean = features[start : start + rows]
         sent = release(clean, generator)
         own = release.log_prob(sent, clean)
         if own is None:
             raise BadPlan(f"{release!r} says it has a density but gives none")
-        given = None if labels is None else labels[start : start + _ROWS]
+        given = None if labels is None else labels[start : start + rows]
         fitted = candidate.log_density(sent.double(), given) + math.log1p(-_WIDE_SHARE)
         wide = envelope.log_density(sent) + math.log(_WIDE_SHARE)
         found.append(own.double() - torch.logaddexp(fitted, wide))

@@ -5,9 +5,9 @@ from torch import Tensor
 from splitveil.estimators.marginals import Marginal, fit_class_mixture, fit_low_rank
 from splitveil.measures.checks import OtherLabels
 from splitveil.measures.information.marginal_rate import (
-    FLOOR,
     Parts,
     checked_noisy,
+    least_variance,
     ranks_within,
     rate_bound,
     rate_quantity,
@@ -61,7 +61,7 @@ def redundancy_bound(
     noisy, _ = checked_noisy(release, width)
     features, labels = features.detach().cpu(), labels.cpu()
     parts = Parts.of(len(features), rng)
-    sent = noisy(features, rng.child("fit").torch()).double()
+    sent = noisy(features[parts.scale], rng.child("fit").torch()).double()
     upper, mean, name = rate_bound(
         features,
         labels,
@@ -82,18 +82,15 @@ def redundancy_bound(
 
 def _candidates(features: Tensor, sent: Tensor, labels: Tensor, parts: Parts) -> list[Marginal]:
     """Means and directions of clean features, variances of what other images sent."""
-    shape, scale = features[parts.shape].double(), sent[parts.scale]
-    floor = max(FLOOR, FLOOR * float(scale.var(0).mean()))
-    found: list[Marginal] = []
-    for rank in ranks_within(sent.shape[1], len(shape)):
-        mixture = fit_class_mixture(
-            shape,
-            labels[parts.shape],
-            scale,
-            labels[parts.scale],
-            classes=int(labels.max()) + 1,
-            rank=rank,
-            floor=floor,
-        )
-        found += [mixture.classes, fit_low_rank(shape, scale, rank, floor)]
-    return found
+    shape, floor = features[parts.shape], least_variance(sent)
+    ranks = ranks_within(sent.shape[1], len(shape))
+    mixtures = fit_class_mixture(
+        shape,
+        labels[parts.shape],
+        sent,
+        labels[parts.scale],
+        classes=int(labels.max()) + 1,
+        ranks=ranks,
+        floor=floor,
+    )
+    return [*(m.classes for m in mixtures), *fit_low_rank(shape, sent, ranks, floor)]

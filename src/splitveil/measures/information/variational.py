@@ -12,9 +12,9 @@ from splitveil.estimators.marginals import (
 from splitveil.measures.checks import OtherLabels, finite
 from splitveil.measures.genie import NO_GUARANTEE
 from splitveil.measures.information.marginal_rate import (
-    FLOOR,
     Parts,
     checked_noisy,
+    least_variance,
     ranks_within,
     rate_bound,
     rate_quantity,
@@ -72,7 +72,7 @@ def variational_bound(
     noisy, _ = checked_noisy(release, width)
     features = features.detach().cpu()
     parts = Parts.of(len(features), rng)
-    sent = noisy(features, rng.child("fit").torch()).double()
+    sent = noisy(features[parts.scale], rng.child("fit").torch()).double()
     upper, mean, name = rate_bound(
         features,
         None,
@@ -92,23 +92,21 @@ def _candidates(
     features: Tensor, sent: Tensor, labels: Tensor | None, parts: Parts
 ) -> list[Marginal]:
     """Means and directions of clean features, variances of what other images sent."""
-    shape, scale = features[parts.shape].double(), sent[parts.scale]
-    floor = max(FLOOR, FLOOR * float(scale.var(0).mean()))
-    found: list[Marginal] = [DiagonalGaussian.fit(scale, floor)]
-    for rank in ranks_within(sent.shape[1], len(shape)):
-        found.append(fit_low_rank(shape, scale, rank, floor))
-        if labels is not None:
-            mixture = fit_class_mixture(
-                shape,
-                labels[parts.shape],
-                scale,
-                labels[parts.scale],
-                classes=int(labels.max()) + 1,
-                rank=rank,
-                floor=floor,
-            )
-            found.append(mixture)
-    return found
+    shape, floor = features[parts.shape], least_variance(sent)
+    ranks = ranks_within(sent.shape[1], len(shape))
+    plain = [DiagonalGaussian.fit(sent, floor), *fit_low_rank(shape, sent, ranks, floor)]
+    if labels is None:
+        return plain
+    mixtures = fit_class_mixture(
+        shape,
+        labels[parts.shape],
+        sent,
+        labels[parts.scale],
+        classes=int(labels.max()) + 1,
+        ranks=ranks,
+        floor=floor,
+    )
+    return [*plain, *mixtures]
 
 
 def _sent(sends: int) -> tuple[str, ...]:
