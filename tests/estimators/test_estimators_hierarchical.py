@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from splitveil.estimators import hierarchical_interval, holm, quantile_interval, share_interval
+from splitveil.estimators.hierarchical import Method
 from splitveil.rng import Rng
 
 Values = np.ndarray[tuple[int, int, int], np.dtype[np.float64]]
@@ -74,9 +75,10 @@ def test_without_variation_of_images_it_is_students_interval() -> None:
     assert interval.high - interval.value == pytest.approx(stats.t.ppf(0.975, 2) * error, rel=0.03)
 
 
-def test_one_seed_leaves_the_bootstrap_over_images() -> None:
+@pytest.mark.parametrize("method", ["studentised", "percentile"])
+def test_one_seed_leaves_the_bootstrap_over_images(method: Method) -> None:
     values = _seeded(3, 1, 1, 200, (0.0, 0.0, 1.0, 0.0))
-    interval = hierarchical_interval(values, Rng(0))
+    interval = hierarchical_interval(values, Rng(0), method=method)
     theirs = stats.bootstrap(
         (values[0, 0],), np.mean, method="percentile", n_resamples=10_000, rng=Rng(1).numpy()
     ).confidence_interval

@@ -54,6 +54,23 @@ def test_ranks_are_those_of_sorted_distances() -> None:
     assert (ranks.size == 50).all()
 
 
+def test_ranks_within_a_class_leave_out_the_others() -> None:
+    queries, gallery = _vectors(30, 4), _vectors(30, 4, seed=1)
+    labels = torch.arange(30) % 4
+    distances = torch.cdist(queries.double(), gallery.double())
+    nearer = (distances < distances.diagonal()[:, None]) & (labels == labels[:, None])
+    ranks = retrieval_ranks(queries, gallery, labels=labels)
+    assert ranks.nearer.tolist() == nearer.sum(1).tolist()
+    assert ranks.size.tolist() == [8, 8, 7, 7] * 7 + [8, 8]
+
+
+def test_equal_items_tie_although_their_distances_round_apart() -> None:
+    """Matrix products round by position: two blocks of equal items differ in their last bits."""
+    half = _vectors(101, 777) + 50
+    ranks = retrieval_ranks(_vectors(202, 777, seed=1) + 50, torch.cat([half, half]))
+    assert (ranks.tied == 1).all()
+
+
 def test_one_answer_for_everything_is_exactly_chance() -> None:
     """Every item is asked for once and the order is the same each time."""
     gallery = _vectors(40, 6)
