@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from splitveil.errors import BadPlan
 from splitveil.rng import Rng
 from splitveil.training.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Loss: TypeAlias = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
 
@@ -77,6 +80,23 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         log.setLevel(level)
+
+
+def _step(
+    fabric: "Fabric", module: Any, optimiser: Any, loss: Tensor, clip: float, epoch: int
+) -> float:
+    """One step down the clipped gradient; the loss before it."""
+    optimiser.zero_grad(set_to_none=True)
+    fabric.backward(loss)
+    norm = fabric.clip_gradients(module, optimiser, max_norm=clip, error_if_nonfinite=False)
+    reached = float(loss.detach())
+    if not (math.isfinite(reached) and math.isfinite(float(norm))):  # type: ignore[arg-type]
+        raise BadPlan(
+            f"training diverged in epoch {epoch + 1} (loss {reached}): lower the learning rate or "
+            "check the data for NaN"
+        )
+    optimiser.step()
+    return reached
 
 
 def fit(
@@ -142,18 +162,7 @@ def fit(
                 for group in wrapped_optimiser.param_groups:
                     group["lr"] = schedule.rate(max(progress, spent))
                 value = loss(wrapped, indices, noise)
-                wrapped_optimiser.zero_grad(set_to_none=True)
-                fabric.backward(value)
-                norm = fabric.clip_gradients(
-                    wrapped, wrapped_optimiser, max_norm=schedule.clip, error_if_nonfinite=False
-                )
-                reached = float(value.detach())
-                if not (math.isfinite(reached) and math.isfinite(float(norm))):  # type: ignore[arg-type]
-                    raise BadPlan(
-                        f"training diverged in epoch {epoch + 1} (loss {reached}): "
-                        "lower the learning rate or check the data for NaN"
-                    )
-                wrapped_optimiser.step()
+                reached = _step(fabric, wrapped, wrapped_optimiser, value, schedule.clip, epoch)
                 on_step()
                 total += reached * len(indices)
         if stopped:
