@@ -92,7 +92,11 @@ BREACHES: list[tuple[MedianImage, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("attack", "name"), BREACHES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("attack", "name"),
+    BREACHES,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
 def test_a_breach_is_caught(attack: MedianImage, name: str) -> None:
     check = getattr(AttackConformance(), name)
     arguments = {} if name == "test_prints_and_pickles" else {"case": small_case()}
