@@ -21,6 +21,8 @@
 | `gaussian_dp_success`, `fano_success` | a release, `pair_ball` | theorem at confidence, upper |
 | `success_error` | images and a release | theorem at confidence, lower |
 | `bayes_identification` | images, features, noise | theorem at confidence, upper |
+| `distance_correlation`, `hsic` | images and features | proxy |
+| `mine`, `nwj`, `info_nce`, `club` | images and features | proxy |
 | `payload_bound`, `capacity_bound` | a release | theorem, upper |
 | `variational_bound`, `log_det_bound` | features, a noisy release | theorem at confidence, upper |
 | `redundancy_bound` | the same and labels | theorem at confidence, upper |
@@ -93,6 +95,17 @@ from splitveil.measures.paired import (
     paired_p_value,
 )
 from splitveil.measures.perception import efficientnet_lite0
+from splitveil.measures.proxies import (
+    CriticTraining,
+    Rung,
+    calibration_ladder,
+    club,
+    distance_correlation,
+    hsic,
+    info_nce,
+    mine,
+    nwj,
+)
 from splitveil.measures.r_squared import r_squared, spread_per_image
 from splitveil.measures.radius import radius
 from splitveil.measures.recognition import (
@@ -125,6 +138,7 @@ __all__ = [
     "Bands",
     "BayesianInformation",
     "CosineBands",
+    "CriticTraining",
     "Equivalence",
     "GalleryBlock",
     "GeniePoint",
@@ -134,14 +148,18 @@ __all__ = [
     "PrincipalBands",
     "RadiusChange",
     "Ranks",
+    "Rung",
     "accuracy",
     "agreement",
     "band_errors",
     "band_mse",
     "bayes_identification",
     "bayesian_information",
+    "calibration_ladder",
     "capacity_bound",
+    "club",
     "dfil",
+    "distance_correlation",
     "dithered_bound",
     "efficientnet_lite0",
     "efroimovich",
@@ -153,7 +171,9 @@ __all__ = [
     "genie_bound",
     "genie_curve",
     "genie_stream",
+    "hsic",
     "identification_floor",
+    "info_nce",
     "kl_inverse",
     "label_side_bound",
     "leak_budget",
@@ -166,12 +186,14 @@ __all__ = [
     "log_ratio_over_seeds",
     "mean_of",
     "mean_over_seeds",
+    "mine",
     "mixture_entropy_bounds",
     "ms_ssim",
     "ms_ssim_per_image",
     "mse",
     "mse_per_image",
     "noise_needed",
+    "nwj",
     "pair_ball",
     "paired_difference",
     "paired_p_value",
