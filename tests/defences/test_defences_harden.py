@@ -264,3 +264,20 @@ def test_no_components_and_no_labels() -> None:
         harden(net(), images(), [], schedule=SCHEDULE, rng=Rng(0))
     with pytest.raises(BadData, match="needs labels"):
         harden(net(), unlabelled(), [Smoothed(0.3)], schedule=SCHEDULE, rng=Rng(0))
+
+
+def test_a_collapsed_network_and_one_class_are_watched_without_nan() -> None:
+    dead = net()
+    with torch.no_grad():
+        for parameter in dead.parameters():
+            parameter.zero_()
+    data = images()
+    assert data.probe.y is not None
+    probe = data.probe.take(torch.nonzero(data.probe.y == 2).flatten())
+    alone = TrainingImages(name="x", train=data.train, validation=data.validation, probe=probe)
+    for model, given in ((dead, data), (net(), alone)):
+        first = run(model=model, data=given, watch=()).states[0]
+        found = [*first.outputs.values(), *(q for c in first.cuts.values() for q in c.values())]
+        assert all(q.low <= q.value <= q.high for q in found)
+        assert all("nc1" not in c for c in first.cuts.values())
+    assert first.cuts["logits"]["radius"].value > 0
