@@ -30,6 +30,7 @@
 | `identification_floor` | an attack's guesses | theorem at confidence, lower |
 | `shannon_bound`, `water_filled_bound` | entropies and an information | the weakest given |
 | `label_side_bound`, `dithered_bound`, `retention` | the same | the weakest given |
+| `entropy_floor` | cells of a quantised variable | theorem at confidence, lower |
 | `mixture_entropy_bounds` | a declared mixture | model |
 | `leak_budget`, `spectral_leak_budget` | moments and a stated noise | model |
 | `log_det_estimates` | features and a stated noise | proxy |
@@ -65,6 +66,7 @@ from splitveil.measures.information import (
     LeakBudget,
     capacity_bound,
     dithered_bound,
+    entropy_floor,
     identification_floor,
     label_side_bound,
     leak_budget,
@@ -163,6 +165,7 @@ __all__ = [
     "dithered_bound",
     "efficientnet_lite0",
     "efroimovich",
+    "entropy_floor",
     "equivalence",
     "fano_success",
     "feature_distance",

@@ -9,6 +9,7 @@
 | `leave_one_out_bounds` | I(X; Z) between two ends | theorem at confidence |
 | `identification_floor` | I(X; Z) at least, from an attack | theorem at confidence, lower |
 | `log_det_estimates`, `leak_budget` | what a stated noise would let through | proxy, model |
+| `entropy_floor` | a discrete entropy at least | theorem at confidence, lower |
 | `mixture_entropy_bounds` | entropy of a declared mixture | model |
 | `shannon_bound`, `water_filled_bound` | least error, from I and entropies | as given |
 | `label_side_bound`, `dithered_bound` | the same within classes, on a grid | as given |
@@ -16,6 +17,7 @@
 """
 
 from splitveil.measures.information.dithered import dithered_bound
+from splitveil.measures.information.entropy_floor import entropy_floor
 from splitveil.measures.information.identification import identification_floor
 from splitveil.measures.information.label_side import label_side_bound
 from splitveil.measures.information.leak_budget import (
@@ -36,6 +38,7 @@ __all__ = [
     "LeakBudget",
     "capacity_bound",
     "dithered_bound",
+    "entropy_floor",
     "identification_floor",
     "label_side_bound",
     "leak_budget",

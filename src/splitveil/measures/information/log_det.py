@@ -32,8 +32,8 @@ _WIDE_SHARE = 0.01
 _BIAS = {
     "plug_in": "biased low, badly where images are fewer than features: it understates the leak",
     "oas": "shrunk to lessen the low bias of the plug-in: it may lie on either side",
-    "ladder": "an upper bound at the true covariance; with that of a sample slightly low",
-    "trace": "an upper bound at the true scatter; loose where features are correlated",
+    "ladder": "above the truth at the true covariance; with that of a sample slightly low",
+    "trace": "above the truth at the true scatter; far above where features are correlated",
 }
 
 
