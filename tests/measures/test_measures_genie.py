@@ -7,6 +7,7 @@ from weakref import WeakSet
 
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 
 from splitveil.errors import BadData, BadPlan
@@ -93,6 +94,20 @@ def test_anonymity_is_exact_for_the_information_left_in_a_large_gallery() -> Non
     (point,) = genie_stream(_streams(problem, (1000,), 40), problem.release(), Rng(0), hidden=200)
     told = math.log(1000) - math.log(point.anonymity.value)
     assert told == pytest.approx(problem.information, abs=0.05)
+
+
+def test_bounds_rarely_cross_what_they_bound() -> None:
+    """200 problems: a 95 % bound may fail as often as a binomial does."""
+    failed = 0
+    for seed in range(200):
+        rng = Rng(seed, ("claims",))
+        sigma = (0.3, 1.0, 3.0, 10.0)[seed % 4]
+        problem = LinearGaussian.random(1 + seed % 5, 1 + seed % 7, rng, sigma=sigma)
+        x = problem.targets(400, rng)
+        features = problem.partition().features(x)
+        bound = genie_bound(x, features, problem.release(), rng.child("bound"), draws=1)
+        failed += bound.value > problem.mmse + 1e-9
+    assert failed <= stats.binom.ppf(0.999, 200, 0.05)
 
 
 def test_curve_and_bound_agree() -> None:

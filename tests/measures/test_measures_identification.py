@@ -160,6 +160,19 @@ def test_least_error_lies_below_the_exact_one(sigma: float) -> None:
         assert success_error(x, 1, release, Rng(0)).value > 0.01
 
 
+def test_least_errors_of_many_problems_are_rarely_crossed() -> None:
+    """200 problems of 1 to 3 independent uniform values: each has the least error of one."""
+    exact = {sigma: _uniform_mmse(sigma) for sigma in (0.5, 1.0, 3.0, 9.0)}
+    failed = 0
+    for seed in range(200):
+        d, sigma = 1 + seed % 3, list(exact)[seed % 4]
+        x = 2 * torch.rand(300, d, generator=Rng(seed).torch()) - 1
+        release = ClippedGaussian(torch.zeros(d), math.sqrt(d), sigma)
+        bound = success_error(x, d, release, Rng(seed), radii=(0.05, 0.2, 0.4))
+        failed += bound.value > exact[sigma] + 1e-9
+    assert failed <= stats.binom.ppf(0.999, 200, 0.05)
+
+
 def test_fano_serves_where_the_ball_is_infinite() -> None:
     """A dithered release has no ball, but a payload: one bit a value."""
     x = torch.rand(20_000, 1, generator=Rng(1).torch())

@@ -23,6 +23,7 @@
 | `bayes_identification` | images, features, noise | theorem at confidence, upper |
 | `distance_correlation`, `hsic` | images and features | proxy |
 | `mine`, `nwj`, `info_nce`, `club` | images and features | proxy |
+| `genie_metric_bound` | the same, and any distance | theorem at confidence, lower |
 | `payload_bound`, `capacity_bound` | a release | theorem, upper |
 | `variational_bound`, `log_det_bound` | features, a noisy release | theorem at confidence, upper |
 | `redundancy_bound` | the same and labels | theorem at confidence, upper |
@@ -52,6 +53,9 @@ from splitveil.measures.genie import (
     genie_bound,
     genie_curve,
     genie_stream,
+)
+from splitveil.measures.genie_metric import (
+    genie_metric_bound,
 )
 from splitveil.measures.identification import (
     bayes_identification,
@@ -173,6 +177,7 @@ __all__ = [
     "gaussian_dp_success",
     "genie_bound",
     "genie_curve",
+    "genie_metric_bound",
     "genie_stream",
     "hsic",
     "identification_floor",

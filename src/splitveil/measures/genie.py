@@ -6,24 +6,25 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float64
-from scipy import stats
 from torch import Tensor
 
 from splitveil.errors import BadData, BadPlan
 from splitveil.estimators.gallery import GalleryPosterior, GalleryState
 from splitveil.measures.checks import OtherFeatures, OtherLabels, finite
+from splitveil.measures.galleries import (
+    NO_GUARANTEE,
+    check_galleries,
+    check_paired,
+    gallery_scores,
+    one_sided,
+    sent_copies,
+)
 from splitveil.quantities import Direction, Kind, Quantity
 from splitveil.release.base import Release
 from splitveil.rng import Rng
-from splitveil.shapes import Features, Labels, Targets
+from splitveil.shapes import Targets
 
-NO_GUARANTEE = (
-    "no information-theoretic guarantee: the release adds no noise of known law, so a strong "
-    "enough attacker may rebuild every image"
-)
 _BLOCK = 1024
-_LEAST_GALLERIES = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +102,8 @@ def genie_bound(
             each gallery.
         BadPlan: if there are fewer than 20 galleries, or no draws or sends.
     """
-    _check(galleries, draws, sends, level)
-    _paired(x, features, labels)
+    check_galleries(galleries, draws, sends, level)
+    check_paired(x, features, labels)
     if not release.dominating().has_density:
         return Quantity.exact(
             0.0,
@@ -161,8 +162,8 @@ def genie_curve(
         BadPlan: as `genie_bound`, if the release has no density, or sizes do not increase from 2
             to at most the number of images for each gallery.
     """
-    _check(galleries, draws, sends, level)
-    _paired(x, features, labels)
+    check_galleries(galleries, draws, sends, level)
+    check_paired(x, features, labels)
     largest = len(x) // galleries
     if largest < 2:
         raise BadData(
@@ -240,7 +241,7 @@ def genie_stream(
             states[-1].append(state)
             narrowed = known
         seen.append(tuple(sizes))
-    _check(len(seen), draws, sends, level)
+    check_galleries(len(seen), draws, sends, level)
     if len(set(seen)) > 1 or not seen[0]:
         raise BadData(f"galleries differ in their block sizes: {sorted(set(seen))[:3]}")
     notes = (
@@ -261,7 +262,7 @@ def _states(
     """Size so far, posterior and whether labels narrow it, after each block of one gallery."""
     size = 0
     for block in blocks:
-        _paired(block.x, block.features, block.labels)
+        check_paired(block.x, block.features, block.labels)
         finite(block.x, "images")
         finite(block.features, "features")
         x, features = block.x.flatten(1).cpu(), block.features.cpu()
@@ -271,38 +272,15 @@ def _states(
             if not 1 <= hidden <= len(x):
                 raise BadPlan(f"hidden must lie between 1 and the first block's {len(x)} items")
             own = torch.arange(hidden).repeat(draws)
-            sent = _sent(release, features[:hidden], rng, draws, sends)
+            sent = sent_copies(release, features[:hidden], rng, draws, sends)
             classes = None if labels is None else labels[own]
             posterior = GalleryPosterior(x[own])
-        scores = _scores(release, sent, features)
+        scores = gallery_scores(release, sent, features)
         if classes is not None and labels is not None:
             scores.masked_fill_(classes[:, None] != labels, -math.inf)
         posterior.update(scores, x, own)
         size += len(x)
         yield size, posterior.state(), labels is not None
-
-
-def _sent(release: Release, features: Features, rng: Rng, draws: int, sends: int) -> list[Tensor]:
-    """For each send, what crosses for every draw of every hidden item, draws outermost."""
-    return [
-        torch.cat([release(features, rng.child(draw, send).torch()) for draw in range(draws)])
-        for send in range(sends)
-    ]
-
-
-def _scores(release: Release, sent: list[Tensor], features: Features) -> Float64[Tensor, "q n"]:
-    """The release's pairwise log densities, summed over sends.
-
-    Raises:
-        BadPlan: if it has none.
-    """
-    total = torch.zeros(len(sent[0]), len(features), dtype=torch.float64)
-    for one in sent:
-        scores = release.pairwise_log_prob(one, features)
-        if scores is None:
-            raise BadPlan(f"{release!r} says it has a density but gives none")
-        total += scores.double()
-    return total
 
 
 def _point(
@@ -327,9 +305,9 @@ def _point(
             assumptions=notes,
         )
 
-    error = _end(variance.mean(1), level, Direction.LOWER)
-    entropy = _end(torch.stack([s.entropy.mean() for s in states]), level, Direction.LOWER)
-    share = _end(torch.stack([s.largest.mean() for s in states]), level, Direction.UPPER)
+    error = one_sided(variance.mean(1), level, Direction.LOWER)
+    entropy = one_sided(torch.stack([s.entropy.mean() for s in states]), level, Direction.LOWER)
+    share = one_sided(torch.stack([s.largest.mean() for s in states]), level, Direction.UPPER)
     worst = float(variance.reshape(len(states), draws, -1).mean(1).min())
     return GeniePoint(
         size=size,
@@ -350,26 +328,7 @@ def _point(
     )
 
 
-def _end(means: Float64[Tensor, " r"], level: float, direction: Direction) -> float:
-    """The one-sided end of a t interval over galleries."""
-    reach = float(stats.t.ppf(level, len(means) - 1) * means.std()) / math.sqrt(len(means))
-    return float(means.mean()) + (reach if direction is Direction.UPPER else -reach)
-
-
 def _cut_at(chosen: Tensor, ends: Sequence[int]) -> list[Tensor]:
     """Pieces of at most `_BLOCK` items that end at every one of `ends`."""
     edges = sorted({*range(0, ends[-1], _BLOCK), *ends, 0})
     return [chosen[a:b] for a, b in pairwise(edges)]
-
-
-def _check(galleries: int, draws: int, sends: int, level: float) -> None:
-    if galleries < _LEAST_GALLERIES or draws < 1 or sends < 1 or not 0 < level < 1:
-        raise BadPlan(
-            f"the bound needs at least {_LEAST_GALLERIES} galleries, 1 draw, 1 send and a level in "
-            f"(0, 1), got {galleries}, {draws}, {sends} and {level}"
-        )
-
-
-def _paired(x: Tensor, features: Tensor, labels: Labels | None) -> None:
-    if len(x) != len(features) or (labels is not None and len(labels) != len(x)):
-        raise BadData(f"{len(x)} images, {len(features)} features: give one of each, with labels")

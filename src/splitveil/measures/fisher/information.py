@@ -11,7 +11,7 @@ from torch import Tensor
 from splitveil.errors import BadData, BadPlan
 from splitveil.estimators.jacobian import Head, jacobian_rows
 from splitveil.measures.fisher.source import MixtureSource
-from splitveil.measures.genie import NO_GUARANTEE
+from splitveil.measures.galleries import NO_GUARANTEE
 from splitveil.quantities import Direction, Kind, Quantity
 from splitveil.release.base import Release
 from splitveil.release.gaussian import ClippedGaussian

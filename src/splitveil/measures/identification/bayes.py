@@ -3,7 +3,8 @@
 import torch
 
 from splitveil.measures.checks import OtherLabels
-from splitveil.measures.genie import NO_GUARANTEE, genie_curve
+from splitveil.measures.galleries import NO_GUARANTEE
+from splitveil.measures.genie import genie_curve
 from splitveil.quantities import Direction, Kind, Quantity
 from splitveil.release.base import Release
 from splitveil.rng import Rng

@@ -1,7 +1,8 @@
 """Upper bounds on a chance: how they are stated, and what they inherit from one another."""
 
 from splitveil.errors import BadPlan
-from splitveil.quantities import Direction, Kind, Quantity
+from splitveil.measures.information.claims import weakest
+from splitveil.quantities import Direction, Quantity
 
 
 def at_most(value: float, *causes: Quantity, notes: tuple[str, ...] = ()) -> Quantity:
@@ -16,7 +17,7 @@ def at_most(value: float, *causes: Quantity, notes: tuple[str, ...] = ()) -> Qua
                 f"a chance is bounded by upper bounds only, got a {cause.kind.value} in "
                 f"{cause.unit} ({cause.direction.value})"
             )
-    sure = all(cause.kind is Kind.THEOREM for cause in causes)
+    kind, level = weakest(causes)
     inherited = tuple(dict.fromkeys(note for cause in causes for note in cause.assumptions))
     value = min(1.0, value)
     return Quantity(
@@ -24,9 +25,9 @@ def at_most(value: float, *causes: Quantity, notes: tuple[str, ...] = ()) -> Qua
         low=0.0,
         high=value,
         unit="probability",
-        kind=Kind.THEOREM if sure else Kind.CONFIDENCE,
-        n=max((cause.n for cause in causes), default=0),
+        kind=kind,
+        n=max(cause.n for cause in causes),
         direction=Direction.UPPER,
-        level=max(0.0, 1 - sum(1 - cause.level for cause in causes)),
+        level=level,
         assumptions=(*notes, *inherited),
     )

@@ -5,7 +5,7 @@ import math
 from scipy.special import ndtr, ndtri
 
 from splitveil.errors import BadPlan
-from splitveil.measures.genie import NO_GUARANTEE
+from splitveil.measures.galleries import NO_GUARANTEE
 from splitveil.measures.identification.chance import at_most
 from splitveil.quantities import Quantity
 from splitveil.release.base import Release

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 
 from splitveil.errors import BadPlan
-from splitveil.measures.genie import NO_GUARANTEE
+from splitveil.measures.galleries import NO_GUARANTEE
 from splitveil.measures.identification.fano import fano_success
 from splitveil.measures.identification.gaussian_dp import gaussian_dp_success
 from splitveil.measures.identification.pair_ball import pair_ball

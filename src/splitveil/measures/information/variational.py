@@ -10,7 +10,7 @@ from splitveil.estimators.marginals import (
     fit_low_rank,
 )
 from splitveil.measures.checks import OtherLabels, finite
-from splitveil.measures.genie import NO_GUARANTEE
+from splitveil.measures.galleries import NO_GUARANTEE
 from splitveil.measures.information.marginal_rate import (
     Parts,
     checked_noisy,
