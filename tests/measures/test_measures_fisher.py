@@ -7,7 +7,7 @@ import torch
 from scipy import integrate, stats
 from torch import Tensor, nn
 
-from splitveil.errors import BadData, BadInput, BadPlan
+from splitveil.errors import BadData, BadInput, BadModel, BadPlan
 from splitveil.estimators.jacobian import jacobian_rows
 from splitveil.measures import (
     MixtureSource,
@@ -305,6 +305,11 @@ def test_bad_requests_are_refused() -> None:
     with pytest.raises(BadData, match="NaN"):
         bayesian_information(broken, source, problem.release(), Rng(0), dtype=F64)
     x = torch.zeros(4, 2)
+    release = ClippedGaussian(torch.zeros(2), 1.0, 1.0)
+    with pytest.raises(BadModel, match="no gradient"):
+        dfil(lambda some: some.detach(), x, release, Rng(0))
+    assert dfil(nn.Tanh(), x, release, Rng(0)).value == pytest.approx(1.0)
+    assert dfil(lambda some: 0 * some, x, release, Rng(0)).value == 0
     with pytest.raises(BadInput, match="noise of a twin"):
         MixtureSource.twin(x, noise=0.0)
     with pytest.raises(BadInput, match="one of each"):

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from splitveil.errors import BadModel
 from splitveil.shapes import Targets
 
 Head: TypeAlias = Callable[[Tensor], Tensor]
@@ -21,10 +22,17 @@ def jacobian_rows(
     u ~ N(0, I); else the rows of J_f itself, and the sum is exact. The head must treat images one
     by one (eval mode). Kinks (ReLU, max-pool, clipping) are differentiated almost everywhere; a
     hard rounding gives zeros, which would claim that nothing crosses.
+
+    Raises:
+        BadModel: if the head lets no gradient through.
     """
     with torch.enable_grad():
         inputs = x.detach().clone().requires_grad_(True)
         z = head(inputs).flatten(1)
+        if not z.requires_grad:
+            raise BadModel(
+                "the head lets no gradient through: it is constant, detached or rounds to integers"
+            )
         features = z.shape[1]
         exact = probes >= features
         rows = []
