@@ -7,7 +7,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from splitveil.errors import BadData
-from splitveil.estimators.moments import Moments
+from splitveil.estimators.scatter import Moments
 from splitveil.measures.checks import OtherLabels, finite
 from splitveil.measures.radius import radius
 from splitveil.measures.reconstruction import mean_of
