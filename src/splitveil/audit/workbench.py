@@ -17,10 +17,10 @@ from splitveil.audit.environment import this_environment
 from splitveil.audit.executors import Done, Work
 from splitveil.audit.plan import ThreatSettings
 from splitveil.audit.recipes import read_attack, read_release
+from splitveil.audit.spread import spread
 from splitveil.audit.subject import Subject, SubjectFromPlan
 from splitveil.data import LabelledImages
 from splitveil.errors import AuditError, BadPlan
-from splitveil.estimators.moments import ClassMoments, groups_within
 from splitveil.models import Utility, load_utility, predict
 from splitveil.naming import one_line
 from splitveil.partition import Cut, Partition
@@ -120,7 +120,8 @@ class Workbench:
             case Task.ATTACK:
                 return self._attack(trial)
             case Task.MOMENTS:
-                return {}, {"cuts": self._moments()}, {}
+                rng = Rng(trial.seed).child("moments", trial.id)
+                return {}, spread(self.subject, list(self.cuts.values()), rng), {}
             case Task.UTILITY:
                 return self._utility(trial), {}, {}
             case Task.BOUND:
@@ -261,34 +262,6 @@ class Workbench:
                 assumptions=("peak 1",),
             )
         return found
-
-    @torch.no_grad()
-    def _moments(self) -> dict[str, dict[str, object]]:
-        """Class-wise spread at every cut from one pass over the private images."""
-        cuts = list(self.cuts.values())
-        subject = self.subject
-        classes = None
-        if subject.labelled and subject.test.y is not None and subject.validation.y is not None:
-            classes = 1 + max(int(subject.test.y.max()), int(subject.validation.y.max()))
-        groups = groups_within(classes or 1, [cut.layout.size for cut in cuts])
-        sums = {cut.id: ClassMoments(classes, cut.layout.size, groups=groups) for cut in cuts}
-        seen = 0
-        for images in (subject.validation, subject.test):
-            for start in range(0, len(images), _CHUNK // 2):
-                part = slice(start, start + _CHUNK // 2)
-                features = subject.traced.features(images.x[part], cuts)
-                y = None if images.y is None or classes is None else images.y[part]
-                ids = torch.arange(seen, seen + len(images.x[part]))
-                seen += len(ids)
-                for cut in cuts:
-                    sums[cut.id].update(features[cut.id], y, ids)
-        return {
-            key: {
-                name: quantity.to_json()
-                for name, quantity in measures.radius(moments.result()).items()
-            }
-            for key, moments in sums.items()
-        }
 
     @torch.no_grad()
     def _utility(self, trial: Trial) -> dict[str, Quantity]:
