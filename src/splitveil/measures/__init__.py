@@ -13,6 +13,7 @@
 | `equivalence` | the same, and a margin | measured |
 | `mean_over_seeds`, `log_ratio_over_seeds` | models x attack seeds x images | measured |
 | `radius` | streaming class moments of a cut | proxy |
+| `class_geometry` | sketched class means and a sample of a cut | proxy |
 | `vortex_features`, `vortex_outputs`, `radius_change` | a network in training | proxy, measured |
 | `genie_bound`, `genie_curve`, `genie_stream` | images, features, noise | theorem at confidence |
 | `noise_needed` | the same, for a family of releases | noise and the theorem it buys |
@@ -57,6 +58,7 @@ from splitveil.measures.genie import (
 from splitveil.measures.genie_metric import (
     genie_metric_bound,
 )
+from splitveil.measures.geometry import class_geometry
 from splitveil.measures.identification import (
     bayes_identification,
     fano_success,
@@ -163,6 +165,7 @@ __all__ = [
     "bayesian_information",
     "calibration_ladder",
     "capacity_bound",
+    "class_geometry",
     "club",
     "dfil",
     "distance_correlation",

@@ -1,4 +1,4 @@
-"""Which cut under which release: limits, Pareto front, choice; reads records, no torch."""
+"""Which cut under which release: zone, limits, Pareto front, choice; reads records, no torch."""
 
 from splitveil.select.candidates import Candidate, Link, read_candidates
 from splitveil.select.choose import Selection, Sensitivity, select, sensitivity
@@ -8,11 +8,13 @@ from splitveil.select.prefer import Chebyshev, Lexicographic
 from splitveil.select.profile import Profile, read_profile
 from splitveil.select.reading import Records, read_records
 from splitveil.select.relax import Relaxation, minimal_relaxations
+from splitveil.select.zone import CutEvidence, Zone, find_zone, paper_raw_marks
 
 __all__ = [
     "Breach",
     "Candidate",
     "Chebyshev",
+    "CutEvidence",
     "Lexicographic",
     "Limits",
     "Link",
@@ -21,9 +23,12 @@ __all__ = [
     "Relaxation",
     "Selection",
     "Sensitivity",
+    "Zone",
     "dominates",
+    "find_zone",
     "front",
     "minimal_relaxations",
+    "paper_raw_marks",
     "read_candidates",
     "read_profile",
     "read_records",
