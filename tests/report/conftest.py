@@ -87,7 +87,9 @@ class Builder:
                 "name": self.cut_names(index),
                 "kind": KINDS[index % 3],
                 "depth": (index + 1) / self.cuts,
-                "layout": {"parts": [{"shape": [channels, side, side], "batch_axis": 0}]},
+                "layout": {
+                    "parts": [{"shape": [channels, side, side], "axis": 0, "multiplicity": 1}]
+                },
             },
             "bytes_fp32": 4 * values,
             "bytes_fp16": 2 * values,
@@ -274,7 +276,7 @@ class Builder:
                 "parameters": 1_234_567,
                 "classes": 10,
                 "channels": 1,
-                "size": 32,
+                "size": [32, 32],
                 "mean": [0.286],
                 "std": [0.353],
                 "tracer": "fx",

@@ -11,6 +11,7 @@ from splitveil.attacks.base import Attack, Reconstructor
 from splitveil.attacks.classes import Classes
 from splitveil.attacks.evidence import Evidence, gather, grant, in_shape, observed
 from splitveil.attacks.grid import Grid, blocks
+from splitveil.attacks.spectrum import eigenpairs
 from splitveil.errors import BadInput, BadPlan
 from splitveil.partition.layout import Layout
 from splitveil.rng import Rng
@@ -234,7 +235,7 @@ def _choose(seen: _Moments, held: _Moments) -> tuple[float, float]:
     error is a quadratic form in 1 / (s + λ), evaluated for the whole grid at once. The penalty is
     returned as a share of the Gram matrix's trace.
     """
-    values, vectors = torch.linalg.eigh(seen.gram)
+    values, vectors = eigenpairs(seen.gram)
     values = values.clamp(min=0)
     top = max(float(seen.gram.diagonal().sum()), 1e-200)
     ratios = torch.logspace(-10, 1, _PENALTIES, dtype=torch.float64, device=values.device)

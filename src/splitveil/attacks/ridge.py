@@ -9,7 +9,7 @@ from torch import Tensor
 from splitveil.attacks.base import Attack, Reconstructor
 from splitveil.attacks.classes import Classes
 from splitveil.attacks.evidence import Evidence, gather, in_shape, observed
-from splitveil.attacks.spectrum import Spectrum
+from splitveil.attacks.spectrum import Spectrum, eigenpairs
 from splitveil.errors import BadPlan
 from splitveil.partition.layout import Layout
 from splitveil.rng import Rng
@@ -117,7 +117,7 @@ def _primal(found: Evidence, x: Tensor, z_mean: Tensor, freedom: float) -> _Solu
         centred = (z - z_mean[rows]).double()
         gram.addmm_(centred.T, centred)
         cross.addmm_(centred.T, targets.double())
-    values, vectors = torch.linalg.eigh(gram)
+    values, vectors = eigenpairs(gram)
     values = values.clamp(min=0)
     turned = vectors.T @ cross
     seen = values > values.max() * 1e-14
@@ -137,7 +137,7 @@ def _dual(found: Evidence, x: Tensor, z_mean: Tensor, freedom: float) -> _Soluti
     for z, mean in chunks:
         centred = (z - mean[found.rows]).double()
         kernel.addmm_(centred, centred.T)
-    values, vectors = torch.linalg.eigh(kernel)
+    values, vectors = eigenpairs(kernel)
     values = values.clamp(min=0)
     turned = vectors.T @ x.double()
     energy = turned.square().sum(1)

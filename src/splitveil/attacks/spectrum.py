@@ -3,7 +3,20 @@
 from dataclasses import dataclass
 
 import torch
+from scipy.linalg import eigh
 from torch import Tensor
+
+
+def eigenpairs(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, ascending, and eigenvectors in columns of a symmetric float64 matrix (m, m).
+
+    On the CPU by LAPACK's relatively robust representations, at half of torch's time.
+    """
+    if matrix.device.type != "cpu":
+        values, vectors = torch.linalg.eigh(matrix)
+        return values, vectors
+    found = eigh(matrix.numpy(), driver="evr", check_finite=False)
+    return torch.from_numpy(found[0]), torch.from_numpy(found[1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ from splitveil.report.pictures import Row, contact_sheet, sheet_png
 from splitveil.report.raster import png
 from splitveil.report.reading import Report, read_report
 from splitveil.report.svg import draw
+from splitveil.report.zone import zone_section
 
 _SIZES = {
     "leakage": (("wide", 990.0, 400.0), ("middle", 640.0, 360.0), ("narrow", 300.0, 320.0)),
@@ -120,6 +121,7 @@ def render(report: Report, rows: tuple[Row, ...], *, show_images: bool) -> str:
         "sandwich": next(iter(drawn["sandwich"]), None),
         "spread": drawn["spread"],
         "cost": drawn["cost"],
+        "zone": zone_section(report),
         "rows": rows,
         "show_images": show_images,
         "run_name": report.run.path.name,

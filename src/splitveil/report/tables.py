@@ -61,12 +61,13 @@ class Table:
         return file.getvalue()
 
 
-_EMPTY = Cell(text="–", key="")  # noqa: RUF001
+EMPTY = Cell(text="–", key="")  # noqa: RUF001
 
 
-def _q(quantity: Quantity | None, css: str = "") -> Cell:
+def shown_quantity(quantity: Quantity | None, css: str = "") -> Cell:
+    """A cell with a number, its interval below it, and the whole of it as a tooltip."""
     if quantity is None:
-        return _EMPTY
+        return EMPTY
     return Cell(
         text=shown(quantity),
         small=interval(quantity),
@@ -78,7 +79,7 @@ def _q(quantity: Quantity | None, css: str = "") -> Cell:
 
 def _time(quantity: Quantity | None) -> Cell:
     if quantity is None:
-        return _EMPTY
+        return EMPTY
     return Cell(
         text=seconds(quantity.value),
         small=""
@@ -145,18 +146,18 @@ def _cut_cells(report: Report, cut: CutRow, reach: Finding | None) -> tuple[Cell
     return (
         Cell(text=cut.name, small=cut.kind, title=f"{cut.name}, {cut.kind}, id {cut.id}"),
         Cell(text=f"{cut.depth:.2f}", key=repr(cut.depth)),
-        _q(best.leakage if best else None),
-        _q(reach.leakage if reach else None, css="best"),
-        _q(best.tail if best else None),
+        shown_quantity(best.leakage if best else None),
+        shown_quantity(reach.leakage if reach else None, css="best"),
+        shown_quantity(best.tail if best else None),
         _attack(best),
-        *(_q(q) for q in ((best.psnr, best.mse) if best else (None, None))),
+        *(shown_quantity(q) for q in ((best.psnr, best.mse) if best else (None, None))),
         Cell(text=cut.shape or "–"),  # noqa: RUF001
         *(_count(cut.bytes[kind], "bytes") for kind in ("fp32", "fp16", "uint8")),
         _count(cut.edge_parameters),
         _count(cut.edge_flops, "FLOP"),
         _time(cut.edge_seconds),
         _time(cut.cloud_seconds),
-        *(_q(cut.spread.get(name)) for name in ("radius", "nc1", "rho")),
+        *(shown_quantity(cut.spread.get(name)) for name in ("radius", "nc1", "rho")),
     )
 
 
@@ -207,9 +208,9 @@ def _trial_cells(report: Report, outcome: Outcome) -> tuple[Cell, ...]:
         ),
         Cell(text=report.cut_name(trial.cut), key=repr(depth)),
         Cell(text=trial.release),
-        *(_q(numbers.get(name)) for name in _TRIAL_NUMBERS),
-        _q(bound_of(outcome), css="bound"),
-        Cell(text=str(sizes[-1]), key=str(sizes[-1])) if sizes else _EMPTY,
+        *(shown_quantity(numbers.get(name)) for name in _TRIAL_NUMBERS),
+        shown_quantity(bound_of(outcome), css="bound"),
+        Cell(text=str(sizes[-1]), key=str(sizes[-1])) if sizes else EMPTY,
         Cell(text=seconds(outcome.seconds), key=repr(outcome.seconds)),
         Cell(text=str(trial.seed), key=str(trial.seed)),
         Cell(text=str(outcome.status), small=outcome.reason, css=f"status-{outcome.status}"),
@@ -242,13 +243,13 @@ def release_table(report: Report) -> Table | None:
         rows.append(
             (
                 Cell(text=report.cut_name(finding.cut), small=finding.release),
-                _q(finding.bound, css="bound"),
+                shown_quantity(finding.bound, css="bound"),
                 Cell(text=kind or "none proved"),
-                _q(finding.mse),
+                shown_quantity(finding.mse),
                 _attack(finding),
-                _q(finding.psnr),
-                _q(finding.leakage, css="best"),
-                _q(finding.utility or _accuracy(report, finding.cut, finding.release)),
+                shown_quantity(finding.psnr),
+                shown_quantity(finding.leakage, css="best"),
+                shown_quantity(finding.utility or _accuracy(report, finding.cut, finding.release)),
             )
         )
     return Table(
