@@ -1,4 +1,4 @@
-"""The zone section says what the rules found in the records, and is absent where there is nothing."""
+"""The zone section says what the rules found in the records; without moments there is none."""
 
 from collections.abc import Callable
 from pathlib import Path
