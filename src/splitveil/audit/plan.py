@@ -98,7 +98,7 @@ class Budget:
 EVERYWHERE = 1_000_000
 
 BUDGETS: dict[Tier, Budget] = {
-    "3m": Budget(seconds=130.0, ridge_cuts=12, decoder_cuts=5, noise_cuts=2, seeds=1, epochs=4),
+    "3m": Budget(seconds=158.0, ridge_cuts=12, decoder_cuts=5, noise_cuts=2, seeds=1, epochs=4),
     "30m": Budget(
         seconds=1650.0, ridge_cuts=EVERYWHERE, decoder_cuts=15, noise_cuts=3, seeds=3, epochs=12
     ),
