@@ -121,7 +121,9 @@ class Workbench:
                 return self._attack(trial)
             case Task.MOMENTS:
                 rng = Rng(trial.seed).child("moments", trial.id)
-                return {}, spread(self.subject, list(self.cuts.values()), rng), {}
+                # the whole menu whatever cuts are attacked: the trial's id names none of them
+                cuts = {cut.id: cut for cut in (*self.subject.traced.menu(), *self.cuts.values())}
+                return {}, spread(self.subject, list(cuts.values()), rng), {}
             case Task.UTILITY:
                 return self._utility(trial), {}, {}
             case Task.BOUND:
