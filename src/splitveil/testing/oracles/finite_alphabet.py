@@ -53,6 +53,17 @@ class FiniteAlphabet:
         prior = torch.randn(k, generator=generator, dtype=torch.float64).softmax(0)
         return FiniteAlphabet(step * points.double(), prior, (sharpness * scores).softmax(1))
 
+    @staticmethod
+    def folded(period: int, folds: int) -> "FiniteAlphabet":
+        """X even on 0 .. period folds - 1, sent as X mod period: many inputs, one symbol.
+
+        I(X; Z) = log period, and the mmse is period² (folds² - 1) / 12.
+        """
+        k = period * folds
+        channel = torch.eye(period, dtype=torch.float64).repeat(folds, 1)
+        points = torch.arange(k, dtype=torch.float64)[:, None]
+        return FiniteAlphabet(points, torch.full((k,), 1 / k, dtype=torch.float64), channel)
+
     @cached_property
     def joint(self) -> Float64[Tensor, "k m"]:
         """P(x_i, z_j)."""

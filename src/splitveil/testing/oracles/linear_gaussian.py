@@ -78,6 +78,17 @@ class LinearGaussian:
         matrix = normal(features, dimensions) / math.sqrt(dimensions)
         return LinearGaussian(normal(dimensions), covariance, matrix, normal(features), sigma)
 
+    @staticmethod
+    def pooling(blocks: int, size: int) -> "LinearGaussian":
+        """Unit normal values averaged in blocks, without noise: the mmse is 1 - 1 / `size`.
+
+        What is left is the variance within blocks, as behind average pooling.
+        """
+        eye = torch.eye(blocks * size, dtype=torch.float64)
+        mean = torch.zeros(blocks * size, dtype=torch.float64)
+        matrix = torch.eye(blocks, dtype=torch.float64).repeat_interleave(size, 1) / size
+        return LinearGaussian(mean, eye, matrix, matrix.new_zeros(blocks), 0.0)
+
     @property
     def dimensions(self) -> int:
         """The number d of input values."""
