@@ -7,7 +7,7 @@ from attack_problems import Builder, Problem
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from splitveil.attacks import Ridge
+from splitveil.attacks import Ridge, ridge
 from splitveil.attacks.base import Attack
 from splitveil.attacks.classes import Classes
 from splitveil.attacks.evidence import Evidence
@@ -16,7 +16,7 @@ from splitveil.attacks.spectrum import Spectrum
 from splitveil.partition.layout import Layout, Part
 from splitveil.rng import Rng
 from splitveil.testing.oracles import LinearGaussian
-from splitveil.threat import Auxiliary, Observation
+from splitveil.threat import Auxiliary, BlackBox, Observation, Oracle
 
 
 def fitted_on(z: Tensor, x: Tensor, y: Tensor) -> Linear:
@@ -155,3 +155,34 @@ def test_leverage_gives_the_answer_with_one_left_out(features: int) -> None:
     weight = torch.linalg.solve(loaded, centred.T @ (b - b.mean(0)))
     slow = b.mean(0) + (z[0].double() - a.mean(0)) @ weight
     torch.testing.assert_close(quick[0].double(), slow, atol=1e-5, rtol=1e-5)
+
+
+def test_streamed_sums_give_the_same_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batch by batch about a shift, against everything centred at once."""
+    problem = LinearGaussian.random(5, 4, Rng(1), sigma=0.0)
+    far = replace(problem, mean=problem.mean + 100)
+    knowledge = far.knowledge(3000, Rng(2))
+    y = torch.arange(3000) % 3
+    labelled = replace(knowledge, auxiliary=Auxiliary(knowledge.auxiliary.x, y), knows_label=True)
+    whole = Ridge().fit(labelled, Rng(3))
+    monkeypatch.setattr(ridge, "_KEPT", 100)
+    streamed = Ridge().fit(labelled, Rng(3))
+    assert isinstance(whole, Linear)
+    assert isinstance(streamed, Linear)
+    assert streamed.penalty == pytest.approx(whole.penalty, rel=1e-3)
+    torch.testing.assert_close(streamed.factors[0], whole.factors[0], atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(streamed.x_mean, whole.x_mean, atol=1e-4, rtol=1e-6)
+    torch.testing.assert_close(streamed.z_mean, whole.z_mean, atol=1e-3, rtol=1e-5)
+
+
+def test_streaming_keeps_to_the_query_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ridge, "_KEPT", 100)
+    problem = LinearGaussian.random(5, 7, Rng(1), sigma=0.1)
+    whole = problem.knowledge(3000, Rng(2))
+    oracle = Oracle(problem.partition(torch.float32), 1500)
+    black = BlackBox(whole.auxiliary, whole.tail, whole.layout, False, True, oracle)
+    fitted = Ridge().fit(black, Rng(3))
+    assert oracle.used == 1500
+    observation, x = problem.observe(5000, Rng(4))
+    error = float((fitted(observation, Rng(5)) - x).double().square().mean())
+    assert error == pytest.approx(problem.mmse, rel=0.05)

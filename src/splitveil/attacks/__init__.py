@@ -4,7 +4,20 @@ from splitveil.attacks.class_mean import ClassMean
 from splitveil.attacks.decoder import Decoder
 from splitveil.attacks.mean_image import MeanImage
 from splitveil.attacks.nearest_auxiliary import NearestAuxiliary
+from splitveil.attacks.nearest_features import NearestFeatures
+from splitveil.attacks.partial_least_squares import PartialLeastSquares
 from splitveil.attacks.patch_ridge import PatchRidge
+from splitveil.attacks.posterior_mean import PosteriorMean
 from splitveil.attacks.ridge import Ridge
 
-__all__ = ["ClassMean", "Decoder", "MeanImage", "NearestAuxiliary", "PatchRidge", "Ridge"]
+__all__ = [
+    "ClassMean",
+    "Decoder",
+    "MeanImage",
+    "NearestAuxiliary",
+    "NearestFeatures",
+    "PartialLeastSquares",
+    "PatchRidge",
+    "PosteriorMean",
+    "Ridge",
+]

@@ -9,7 +9,9 @@ from torch import Tensor
 from splitveil.attacks.base import Attack, Reconstructor
 from splitveil.attacks.classes import Classes
 from splitveil.attacks.evidence import Evidence, gather, in_shape, observed
+from splitveil.attacks.second_moments import SecondMoments
 from splitveil.attacks.spectrum import Spectrum, eigenpairs
+from splitveil.attacks.streaming import Stream, streamed
 from splitveil.errors import BadPlan
 from splitveil.partition.layout import Layout
 from splitveil.rng import Rng
@@ -18,6 +20,7 @@ from splitveil.threat import BlackBox, Observation, QueryFree
 
 _CHUNK = 2048
 _PENALTIES = 56
+_KEPT = 2**26  # feature values held in memory; more are streamed
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +59,8 @@ class Ridge(Attack):
 
     Knowledge: black-box; one query an auxiliary image. Cost: with n images, f features and d
     target values, the primal form (f <= n) takes n f² + f³, the dual n² f + n³ operations and
-    8 min(n, f)² bytes. Where f > `samples`, at most `samples` images are used.
+    8 min(n, f)² bytes. Where f > `samples`, at most `samples` images are used. Beyond 2^26 feature
+    values the primal form streams: features are summed up batch by batch and never held.
     """
 
     requires: ClassVar[type[QueryFree]] = BlackBox
@@ -70,8 +74,12 @@ class Ridge(Attack):
 
     def fit(self, knowledge: QueryFree, rng: Rng) -> Reconstructor:
         # the primal form costs memory by features, not by images
-        few = None if knowledge.layout.size <= self.samples else self.samples
-        return solve(gather(self, knowledge, rng, limit=few))[0]
+        size, n = knowledge.layout.size, len(knowledge.auxiliary.x)
+        if size <= min(self.samples, n) and n * size > _KEPT:
+            return solve_streamed(streamed(self, knowledge, rng))
+        return solve(
+            gather(self, knowledge, rng, limit=None if size <= self.samples else self.samples)
+        )[0]
 
 
 def solve(found: Evidence) -> tuple[Linear, Tensor]:
@@ -99,6 +107,26 @@ def solve(found: Evidence) -> tuple[Linear, Tensor]:
     return fitted, (solution.leverage + own).clamp(max=1).float()
 
 
+def solve_streamed(stream: Stream) -> Linear:
+    """The primal form of `solve` from one pass over batches of features, in float64 sums."""
+    moments = SecondMoments(len(stream.classes.seen) + 1)
+    for z, x, rows in stream.batches:
+        moments.update(z, x, rows)
+    freedom = float(moments.count - max(1, len(stream.classes.seen)))
+    gram, cross, total = moments.within()
+    path = _path(gram, cross, total, freedom)
+    z_mean, x_mean = moments.means()
+    return Linear(
+        (path.weight(),),
+        x_mean,
+        z_mean,
+        stream.classes,
+        stream.layout,
+        stream.shape,
+        path.penalty,
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class _Solution:
     """Weights as a product of factors, their penalty, and each row's leverage (n,)."""
@@ -117,17 +145,36 @@ def _primal(found: Evidence, x: Tensor, z_mean: Tensor, freedom: float) -> _Solu
         centred = (z - z_mean[rows]).double()
         gram.addmm_(centred.T, centred)
         cross.addmm_(centred.T, targets.double())
+    path = _path(gram, cross, float(x.double().square().sum()), freedom)
+    shrunk = 1 / (path.values + path.penalty)
+    leverage = [
+        ((z - z_mean[rows]).double() @ path.vectors).square() @ shrunk for z, rows in batches
+    ]
+    return _Solution((path.weight(),), path.penalty, torch.cat(leverage))
+
+
+@dataclass(frozen=True, eq=False)
+class _Path:
+    """The primal problem in its eigenbasis, and the penalty chosen."""
+
+    values: Tensor
+    vectors: Tensor
+    turned: Tensor
+    penalty: float
+
+    def weight(self) -> Tensor:
+        """(ZᵀZ + λI)⁻¹ZᵀX, float32."""
+        return (self.vectors @ (self.turned / (self.values + self.penalty)[:, None])).float()
+
+
+def _path(gram: Tensor, cross: Tensor, total: float, freedom: float) -> _Path:
     values, vectors = eigenpairs(gram)
     values = values.clamp(min=0)
     turned = vectors.T @ cross
     seen = values > values.max() * 1e-14
     energy = torch.where(seen, turned.square().sum(1) / values.where(seen, 1), 0.0)
-    spectrum = Spectrum(values, energy, float(x.double().square().sum()), freedom)
-    penalty = spectrum.best_penalty(_PENALTIES)
-    shrunk = 1 / (values + penalty)
-    leverage = [((z - z_mean[rows]).double() @ vectors).square() @ shrunk for z, rows in batches]
-    weight = vectors @ (turned * shrunk[:, None])
-    return _Solution((weight.float(),), penalty, torch.cat(leverage))
+    penalty = Spectrum(values, energy, total, freedom).best_penalty(_PENALTIES)
+    return _Path(values, vectors, turned, penalty)
 
 
 def _dual(found: Evidence, x: Tensor, z_mean: Tensor, freedom: float) -> _Solution:
