@@ -26,6 +26,7 @@ class Task(StrEnum):
     MOMENTS = "moments"
     ATTACK = "attack"
     BOUND = "bound"
+    EXPERIMENT = "experiment"
 
 
 def digest(data: Any) -> str:

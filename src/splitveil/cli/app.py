@@ -10,6 +10,7 @@ from splitveil.cli.harden import harden
 from splitveil.cli.init import init
 from splitveil.cli.profile import profile
 from splitveil.cli.report import report
+from splitveil.cli.reproduce import reproduce
 from splitveil.cli.select import select
 
 app = typer.Typer(
@@ -20,7 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
-for command in (audit, cuts, report, select, harden, profile, init):
+for command in (audit, cuts, report, select, harden, profile, reproduce, init):
     app.command()(command)
 
 

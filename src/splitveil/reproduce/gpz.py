@@ -1,0 +1,18 @@
+"""Golden Partition Zone (Liu et al., arXiv 2506.15412): its claims and what answers them.
+
+Files of their own hold claims (`gpz_claims`) and experiments; each experiment is an entry below.
+"""
+
+from splitveil.reproduce import gpz_claims
+from splitveil.reproduce.experiment import Draw, Make, Paper
+
+MAKES: tuple[Make, ...] = ()
+DRAWS: tuple[Draw, ...] = ()
+
+PAPER = Paper(
+    name="gpz",
+    title="Golden Partition Zone, arXiv 2506.15412",
+    claims=(*gpz_claims.CLAIMS,),
+    makes=MAKES,
+    draws=DRAWS,
+)
