@@ -7,16 +7,13 @@ from functools import cached_property
 import numpy as np
 import torch
 from jaxtyping import Float64
-from scipy import stats
+from scipy import optimize, stats
 from torch import Tensor
 
 from splitveil.errors import BadInput
 from splitveil.release.base import Release
 from splitveil.rng import Rng
 from splitveil.shapes import Features
-
-_MOST_ROUNDS = 50_000
-_STILL = 1e-14
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +53,13 @@ class LloydMax:
     @cached_property
     def levels(self) -> Float64[Tensor, " k"]:
         """The fixed point of Lloyd's rounds, increasing."""
-        found = stats.norm.ppf((np.arange(self.count) + 0.5) / self.count)
-        for _ in range(_MOST_ROUNDS):
-            share, centre = _cells(found)
-            new = centre / share
-            moved, found = float(np.abs(new - found).max()), new
-            if moved < _STILL:
-                break
+
+        def moved(levels: np.ndarray) -> np.ndarray:
+            share, centre = _cells(levels)
+            return centre / share - levels
+
+        start = stats.norm.ppf((np.arange(self.count) + 0.5) / self.count)
+        found = np.sort(optimize.root(moved, start, tol=1e-13).x)
         return torch.from_numpy(found)
 
     @cached_property
