@@ -176,6 +176,16 @@ def test_weights_in_place_of_an_order(cli: Cli) -> None:
         (["run", "--weigh", "leakage"], "expected weights such as leakage=2"),
         (["run", "--weigh", "leakge=1"], "did you mean leakage"),
         (["run", "--weigh", "payload=1", "--bandwidth", "1Mbit"], "within the latency"),
+        (["run", "--weigh", "energy=1"], "energy needs --joules-per-gflop"),
+        (["run", "--weigh", "leakage=1", "--knee", "leakage,latency"], "two rules of choice"),
+        (["run", "--knee", "leakage"], "expected two objectives"),
+        (["run", "--knee", "leakage,latncy"], "did you mean latency"),
+        (["run", "--max-energy", "1J"], "--max-energy needs --joules-per-gflop"),
+        (["run", "--max-energy", "1W"], "--max-energy: expected an energy"),
+        (["run", "--joules-per-gflop", "-1"], "joules per GFLOP"),
+        (["run", "--bandwidth-trace", "none.csv"], "cannot read the bandwidth trace"),
+        (["run", "--bandwidth", "1Mbit", "--bandwidth", "1000kbit"], "was given twice"),
+        (["run", "--also", "nowhere"], "nowhere is not a run's folder"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -238,3 +248,64 @@ def test_bundled_images_give_way_to_other_official_ones_where_they_are_installed
     assert ("no part in the choice" in words) is installed
     assert bool(old & new) is not installed
     assert after.test.x.shape == before.test.x.shape
+
+
+def test_latency_is_held_against_its_95th_percentile(cli: Cli, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("\n".join(["10"] * 95 + ["0.01"] * 15))
+    code, told = cli("select", "run", "--bandwidth-trace", str(trace), "--no-reaudit")
+    assert code == DONE
+    for one in told["candidates"]:
+        assert one["latency_p95"]["value"] > one["latency"]["value"]
+        # the slowest 5 % of the trace are 0.01 Mbit/s
+        assert one["latency_p95"]["high"] >= 8 * one["payload"] / 1e4
+    limit = f"{told['chosen']['latency']['high'] * 1e3:.4g}ms"
+    words = ["--bandwidth-trace", str(trace), "--max-latency", limit, "--no-reaudit"]
+    assert run(["select", "run", *words]) == GATE_FAILED
+
+
+def test_joules_are_a_limit_and_can_be_weighed(cli: Cli) -> None:
+    joules = ["--joules-per-gflop", "1", "--joules-per-megabyte", "100", "--no-reaudit"]
+    code, told = cli("select", "run", *joules, "--weigh", "energy=1")
+    assert code == DONE
+    least = min(one["energy"] for one in told["candidates"])
+    assert told["chosen"]["energy"] == least
+    code, told = cli("select", "run", *joules, "--max-energy", f"{0.9e6 * least}uJ")
+    assert code == GATE_FAILED
+    assert set(told["relaxations"][0]["limits"]) == {"max_energy"}
+
+
+def test_several_scenarios_end_in_least_worst_regret(
+    cli: Cli, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["select", "run", "--also", "part", "--bandwidth", "1Mbit", "--bandwidth", "10Mbit"]
+    code, told = cli(*words, "--no-reaudit")
+    assert code == DONE
+    assert len(told["regrets"][0]["by_scenario"]) == 4
+    least = min(one["worst"] for one in told["regrets"] if one["worst"] is not None)
+    (chosen,) = [
+        one
+        for one in told["regrets"]
+        if (one["cut"], one["release"]) == (told["chosen"]["cut"], told["chosen"]["release"])
+    ]
+    assert chosen["worst"] <= least + 0.01
+    assert run([*words, "--no-reaudit"]) == DONE
+    text = " ".join(capsys.readouterr().out.split())
+    assert "least worst regret over 4 scenarios" in text
+    assert "Regret: what is lost" in text
+
+
+def test_the_choice_without_each_attack_is_told(
+    cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, told = cli("select", "run", "--no-reaudit")
+    assert all(isinstance(one["changes"], bool) for one in told["sensitivity"])
+    run(["select", "run", "--no-reaudit"])
+    text = capsys.readouterr().out
+    assert not told["sensitivity"] or "decides the choice" in text or "hangs on" in text
+
+
+def test_the_knee_is_a_rule(cli: Cli) -> None:
+    code, told = cli("select", "run", "--knee", "leakage,payload", "--no-reaudit")
+    assert code == DONE
+    assert told["rule"] == "the knee of the front between leakage and payload"

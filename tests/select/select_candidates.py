@@ -24,10 +24,13 @@ def candidate(cut: str = "a", **changes: object) -> Candidate:
         "attack": "Ridge()",
         "accuracy": quantity(0.8, 0.9),
         "latency": quantity(0.01, 0.02, "s"),
+        "latency_p95": quantity(0.01, 0.02, "s"),
         "payload": 1000,
         "memory": 4000,
         "edge_parameters": 500,
     }
+    if "latency" in changes:
+        changes = {"latency_p95": changes["latency"], **changes}
     return Candidate(**{**settings, **changes})  # type: ignore[arg-type]
 
 
@@ -37,7 +40,13 @@ Raw = dict[str, Any]
 
 _ENDS = st.tuples(st.integers(0, 8), st.integers(0, 2)).map(lambda p: (p[0] / 10, sum(p) / 10))
 _COUNTS = st.integers(0, 9)
-_UNITS = {"leakage": "share", "accuracy": "share", "latency": "s", "edge_seconds": "s"}
+_UNITS = {
+    "leakage": "share",
+    "accuracy": "share",
+    "latency": "s",
+    "latency_p95": "s",
+    "edge_seconds": "s",
+}
 
 _plain: Raw = {
     "cut": st.text("abcdef", min_size=3, max_size=3),
@@ -49,15 +58,26 @@ _plain: Raw = {
     "missing": st.sampled_from([(), (), ("Decoder()",)]),
 }
 raw_candidates = st.fixed_dictionaries(
-    {**_plain, "latency": _ENDS, "payload": _COUNTS}
-) | st.fixed_dictionaries({**_plain, "latency": st.none(), "payload": st.none() | _COUNTS})
+    {**_plain, "latency": _ENDS, "latency_p95": _ENDS, "payload": _COUNTS, "energy": _COUNTS}
+) | st.fixed_dictionaries(
+    {
+        **_plain,
+        "latency": st.none(),
+        "latency_p95": st.none(),
+        "payload": st.none() | _COUNTS,
+        "energy": st.none() | _COUNTS,
+    }
+)
 raw_pools = st.lists(raw_candidates, max_size=8, unique_by=lambda one: one["cut"])
 
 _tenths = st.none() | st.integers(0, 10).map(lambda n: n / 10)
 raw_limits = st.fixed_dictionaries(
     {
         **dict.fromkeys(("max_leakage", "min_accuracy", "max_latency"), _tenths),
-        **dict.fromkeys(("max_payload", "max_memory", "max_edge_parameters"), st.none() | _COUNTS),
+        **dict.fromkeys(
+            ("max_payload", "max_memory", "max_edge_parameters", "max_energy"),
+            st.none() | _COUNTS,
+        ),
     }
 )
 

@@ -1,5 +1,6 @@
 """The choice against brute force, and what must hold whatever the candidates are."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -42,13 +43,14 @@ def passes(one: Candidate, bounds: Limits) -> bool:
     ):
         return False
     if bounds.max_latency is not None and (
-        one.latency is None or not one.latency.high <= bounds.max_latency
+        one.latency_p95 is None or not one.latency_p95.high <= bounds.max_latency
     ):
         return False
     for limit, value in (
         (bounds.max_payload, one.payload),
         (bounds.max_memory, one.memory),
         (bounds.max_edge_parameters, one.edge_parameters),
+        (bounds.max_energy, one.energy),
     ):
         if limit is not None and (value is None or value > limit):
             return False
@@ -81,6 +83,10 @@ def beats(mine: Candidate, other: Candidate) -> bool:
                 ((a.low, a.high), (b.low, b.high)),
                 ((mine.payload, mine.payload), (other.payload, other.payload)),
             ]
+    if (mine.energy is None) != (other.energy is None):
+        return False
+    if mine.energy is not None and other.energy is not None:
+        pairs.append(((mine.energy, mine.energy), (other.energy, other.energy)))
     worse = [a != b and not a[1] <= b[0] for a, b in pairs]
     better = [a[1] < b[0] for a, b in pairs]
     return not any(worse) and any(better)
@@ -172,6 +178,49 @@ def test_relaxations_make_it_fit_and_no_part_can_be_spared(raw: list[Raw], asked
             all(breach.excess <= own.get(breach.name, 0) for breach in other.breaches)
             for other in found.relaxations
         )
+
+
+def needs(one: Candidate, bounds: Limits) -> dict[str, float]:
+    """How far each limit must move for one candidate, measured on the candidate itself."""
+    found = {}
+    for name, limit in bounds.given().items():
+        broken = not passes(one, Limits(**{name: limit}))
+        value = {breach.name: breach.value for breach in breaches(one, bounds)}.get(name)
+        found[name] = 0.0 if not broken else math.inf if value is None else abs(value - limit)
+    return found
+
+
+@given(raw_pools, raw_limits)
+def test_relaxations_are_all_minimal_ones_of_an_exhaustive_search(
+    raw: list[Raw], asked: Raw
+) -> None:
+    """A second method: try every combination of changes of limits that any candidate needs."""
+    pool = [one for one in build_pool(raw) if not one.missing][:4]
+    bounds = Limits(**asked)
+    names = list(bounds.given())[:4]
+    bounds = Limits(**{name: bounds.given()[name] for name in names})
+    if any(passes(one, bounds) for one in pool) or not pool or not names:
+        return
+    needed = [needs(one, bounds) for one in pool]
+    steps = [sorted({0.0, *(need[name] for need in needed)}) for name in names]
+
+    def enough(change: tuple[float, ...]) -> bool:
+        return any(all(need[n] <= c for n, c in zip(names, change, strict=True)) for need in needed)
+
+    working = [change for change in itertools.product(*steps) if enough(change)]
+    minimal = {
+        change
+        for change in working
+        if not any(
+            other != change and all(a <= b for a, b in zip(other, change, strict=True))
+            for other in working
+        )
+    }
+    found = {
+        tuple({b.name: abs(b.excess) for b in one.breaches}.get(name, 0.0) for name in names)
+        for one in minimal_relaxations(pool, bounds)
+    }
+    assert found == minimal
 
 
 def test_the_least_relaxation_comes_first_and_reads_as_an_option() -> None:

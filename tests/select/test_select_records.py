@@ -13,6 +13,7 @@ from splitveil.select import (
     Candidate,
     Limits,
     Link,
+    Question,
     read_candidates,
     read_profile,
     read_records,
@@ -177,7 +178,10 @@ def test_sensitivity_names_the_choice_without_each_attack(tmp_path: Path) -> Non
     )
     # late leaks 0.6 to the decoder, and so does middle, from which late can be computed
     by_name = {
-        one.attack: one for one in sensitivity_of(read_records(run), Limits(max_leakage=0.5))
+        one.attack: one
+        for one in sensitivity_of(
+            Question(runs=(read_records(run),), limits=Limits(max_leakage=0.5))
+        )
     }
     assert select(read_candidates(read_records(run)), Limits(max_leakage=0.5)).chosen is None
     assert set(by_name) == {"Decoder", "Other", "Ridge"}

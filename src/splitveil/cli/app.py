@@ -12,6 +12,7 @@ from splitveil.cli.profile import profile
 from splitveil.cli.report import report
 from splitveil.cli.reproduce import reproduce
 from splitveil.cli.select import select
+from splitveil.cli.zone import zone
 
 app = typer.Typer(
     name="splitveil",
@@ -21,7 +22,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
-for command in (audit, cuts, report, select, harden, profile, reproduce, init):
+for command in (audit, cuts, report, zone, select, harden, profile, reproduce, init):
     app.command()(command)
 
 

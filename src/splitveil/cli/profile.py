@@ -7,6 +7,8 @@ import typer
 
 from splitveil.cli import options
 
+_MOST_SECONDS = 20.0
+
 
 def profile(
     model: options.Model = None,
@@ -21,6 +23,9 @@ def profile(
     size: options.Size = None,
     channels: options.Channels = None,
     threads: Annotated[int, typer.Option(help="Threads that the network may use.", min=1)] = 1,
+    repeats: Annotated[
+        int, typer.Option(help="Passes at most; a large network stops after 20 seconds.", min=6)
+    ] = 400,
     device: options.Device = None,
     json_: options.Json = False,
     traceback: options.Traceback = False,
@@ -28,7 +33,8 @@ def profile(
     """Measure a device's times at every cut, on that device.
 
     Give the model as the audit had it: `splitveil select --profile` refuses another. Times are
-    medians over repeated passes of one image.
+    the median and the 95th percentile over repeated passes of one image, each between two of
+    them, with the confidence that their number allows.
 
     Example: `splitveil profile vgg --out device.json`
     """
@@ -62,7 +68,9 @@ def profile(
         cuts = {cut.id: cut for cut in (*traced.menu(), *traced.prefixes())}
         if not cuts:
             raise UnsupportedCut(f"{loaded.name} has no place to cut")
-        costs = measure_costs(traced, list(cuts.values()), example.to(place))
+        costs = measure_costs(
+            traced, list(cuts.values()), example.to(place), repeats=repeats, seconds=_MOST_SECONDS
+        )
         environment = this_environment(place)
     except RuntimeError as error:
         raise BadPlan(f"device '{place}' cannot be used here ({error}): try cpu") from error
@@ -89,6 +97,7 @@ def profile(
                 "id": cost.cut.id,
                 "name": cost.cut.name,
                 "edge_seconds": cost.edge_seconds.to_json(),
+                "edge_p95": cost.edge_p95.to_json(),
                 "edge_bytes": cost.edge_bytes,
             }
             for cost in costs
@@ -99,9 +108,11 @@ def profile(
     if json_:
         typer.echo(text, nl=False)
         return
-    times = sorted(cost.edge_seconds.value for cost in costs)
+    last = max(costs, key=lambda cost: cost.edge_seconds.value)
+    median, slow = (written(q.value, "s") for q in (last.edge_seconds, last.edge_p95))
     typer.echo(
-        f"Wrote {out}: {len(costs)} cuts of {loaded.name}, {written(times[0], 's')} to "
-        f"{written(times[-1], 's')} an image with {threads} thread{'s' if threads > 1 else ''} on "
-        f"{environment.platform}. Use it: splitveil select RUN --profile {out}"
+        f"Wrote {out}: {len(costs)} cuts of {loaded.name}, up to {median} an image (median), "
+        f"{slow} (95th percentile of {last.edge_p95.n} passes), with {threads} "
+        f"thread{'s' if threads > 1 else ''} on {environment.platform}. "
+        f"Use it: splitveil select RUN --profile {out}"
     )

@@ -11,10 +11,11 @@ from splitveil.cli import options
 if TYPE_CHECKING:
     from splitveil.audit.store import Run
     from splitveil.cli.reaudit import Second
-    from splitveil.select import Candidate, Limits, Link
-    from splitveil.select.prefer import Preference
+    from splitveil.cli.selection import Told
+    from splitveil.select import Candidate, Question
 
 _LIMITS, _WAY, _CHOICE = "Limits", "The way to the cloud", "The choice"
+_ENERGY = "The device's energy"
 
 
 def select(
@@ -42,7 +43,8 @@ def select(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Most time for an image, such as 20ms; needs --bandwidth.",
+            help="Most time for an image, such as 20ms, held against the upper end of the 95th "
+            "percentile; needs --bandwidth.",
             rich_help_panel=_LIMITS,
         ),
     ] = None,
@@ -70,9 +72,31 @@ def select(
             rich_help_panel=_LIMITS,
         ),
     ] = None,
-    bandwidth: Annotated[
+    max_energy: Annotated[
         str | None,
-        typer.Option(metavar="RATE", help="Such as 10Mbit (a second).", rich_help_panel=_WAY),
+        typer.Option(
+            metavar="JOULES",
+            help="Most energy of the device for an image, such as 50mJ; needs joules below.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
+    bandwidth: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RATE",
+            help="Such as 10Mbit (a second). Several: the choice must fit at each, and is the one "
+            "of least worst regret.",
+            rich_help_panel=_WAY,
+        ),
+    ] = None,
+    bandwidth_trace: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Samples of the bandwidth as CSV, Mbit/s in the last column: latency is held "
+            "against its slowest 5 %.",
+            rich_help_panel=_WAY,
+        ),
     ] = None,
     rtt: Annotated[
         str | None,
@@ -92,12 +116,39 @@ def select(
             rich_help_panel=_WAY,
         ),
     ] = None,
+    joules_per_gflop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="J", help="For 1e9 operations on the device.", rich_help_panel=_ENERGY
+        ),
+    ] = None,
+    joules_per_megabyte: Annotated[
+        float | None,
+        typer.Option(metavar="J", help="For 1e6 bytes sent.", rich_help_panel=_ENERGY),
+    ] = None,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN",
+            help="A further run of the same network with another attacker, such as one whose "
+            "auxiliary images are shifted: the choice must fit in all, with least worst regret.",
+            rich_help_panel=_CHOICE,
+        ),
+    ] = None,
     weigh: Annotated[
         str | None,
         typer.Option(
             metavar="NAME=W,...",
-            help="Weights of leakage, accuracy, latency and payload, in place of least leakage "
-            "first: least largest weighted distance from the best of each.",
+            help="Weights of leakage, accuracy, latency, payload and energy, in place of least "
+            "leakage first: least largest weighted distance from the best of each.",
+            rich_help_panel=_CHOICE,
+        ),
+    ] = None,
+    knee: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Take the knee of the front between two objectives, such as leakage,latency.",
             rich_help_panel=_CHOICE,
         ),
     ] = None,
@@ -116,68 +167,89 @@ def select(
 
     Every audited cut under every audited release is held against the limits; of those that pass
     and met every attack, the one that leaks least is chosen, then audited again on untouched
-    images. Exit code 1 if nothing fits, with the least that would have to be relaxed.
+    images. Latency is held against its 95th percentile: that of the device, of the wire and of
+    the cloud, added. Exit code 1 if nothing fits, with the least that would have to be relaxed.
 
     Example: `splitveil select splitveil-audit/vgg-demo --max-latency 20ms --bandwidth 10Mbit`
     """
     from splitveil.audit.store import open_run
-    from splitveil.cli import DONE, GATE_FAILED, INCONCLUSIVE
-    from splitveil.cli.selection import Told
-    from splitveil.errors import AuditError
-    from splitveil.select import Limits, read_candidates, read_profile, read_records, sensitivity
-    from splitveil.select import select as choose
-    from splitveil.select.limits import breaches
-    from splitveil.select.units import byte_count, count, seconds, share
+    from splitveil.cli import question as asked
+    from splitveil.select import Question, read_profile, read_records
 
-    readers = {
-        "max_leakage": (share, max_leakage),
-        "min_accuracy": (share, min_accuracy),
-        "max_latency": (seconds, max_latency),
-        "max_payload": (byte_count, max_payload),
-        "max_memory": (byte_count, max_memory),
-        "max_edge_parameters": (count, max_edge_parameters),
-    }
-    limits = Limits(
-        **{
-            name: read(text, f"--{name.replace('_', '-')}")
-            for name, (read, text) in readers.items()
-            if text is not None
-        }
+    limits = asked.limits_of(
+        max_leakage=max_leakage,
+        min_accuracy=min_accuracy,
+        max_latency=max_latency,
+        max_payload=max_payload,
+        max_memory=max_memory,
+        max_edge_parameters=max_edge_parameters,
+        max_energy=max_energy,
     )
-    link = _link(bandwidth, rtt, limits)
-    prefer = _preference(weigh, link)
-    audited = open_run(run)
-    records = read_records(audited)
-    times = None if profile is None else read_profile(profile)
-    candidates = read_candidates(records, link=link, profile=times)
-    selection = choose(candidates, limits, prefer)
-    chosen, second, trouble = selection.chosen, None, ""
-    code = DONE if chosen and not records.alarms else GATE_FAILED
-    if chosen is not None and reaudit:
-        try:
-            second = _again(audited, chosen)
-        except AuditError as error:
-            trouble, code = str(error), code or INCONCLUSIVE
-        if second is not None:
-            fresh = Limits(max_leakage=limits.max_leakage, min_accuracy=limits.min_accuracy)
-            if second.alarms or breaches(second.candidate, fresh):
-                code = GATE_FAILED
-            elif second.candidate.missing:
-                code = code or INCONCLUSIVE
-    hangs = sensitivity(records, limits, link=link, profile=times, prefer=prefer)
-    told = Told(
-        records=records,
-        selection=selection,
-        prefer=str(prefer),
-        hangs=hangs,
-        second=second,
-        trouble=trouble,
+    links = asked.links_of(bandwidth or (), bandwidth_trace or (), rtt, limits)
+    energy = asked.energy_of(joules_per_gflop, joules_per_megabyte, limits)
+    prefer = asked.preference_of(weigh, knee, links, energy)
+    runs = tuple(open_run(path) for path in (run, *(also or ())))
+    question = Question(
+        runs=tuple(read_records(one) for one in runs),
+        limits=limits,
+        links=links,
+        profile=None if profile is None else read_profile(profile),
+        energy=energy,
+        prefer=prefer,
     )
+    told, code = _answered(question, runs, reaudit=reaudit)
     if json_:
         typer.echo(json.dumps(told.to_json(), indent=1))
     else:
         told.show()
     raise typer.Exit(code)
+
+
+def _answered(
+    question: "Question", runs: "tuple[Run, ...]", *, reaudit: bool
+) -> "tuple[Told, int]":
+    """Everything that is to be said, and the exit code."""
+    from splitveil.cli import DONE, GATE_FAILED, INCONCLUSIVE
+    from splitveil.cli.selection import Told
+    from splitveil.errors import AuditError
+    from splitveil.select import Limits, sensitivity
+    from splitveil.select.limits import breaches
+
+    selection = question.answer()
+    chosen, second, trouble = selection.chosen, None, ""
+    alarms = any(one.alarms for one in question.runs)
+    code = DONE if chosen and not alarms else GATE_FAILED
+    if chosen is not None and reaudit:
+        try:
+            second = _again(_leakiest(question, runs, chosen), chosen)
+        except AuditError as error:
+            trouble, code = str(error), code or INCONCLUSIVE
+        if second is not None:
+            limits = question.limits
+            fresh = Limits(max_leakage=limits.max_leakage, min_accuracy=limits.min_accuracy)
+            if second.alarms or breaches(second.candidate, fresh):
+                code = GATE_FAILED
+            elif second.candidate.missing:
+                code = code or INCONCLUSIVE
+    told = Told(
+        runs=question.runs,
+        selection=selection,
+        prefer=question.prefer,
+        hangs=sensitivity(question),
+        second=second,
+        trouble=trouble,
+    )
+    return told, code
+
+
+def _leakiest(question: "Question", runs: "tuple[Run, ...]", chosen: "Candidate") -> "Run":
+    """The run in which the chosen candidate leaks most: its worst case is audited again."""
+    for scenario in question.scenarios():
+        for one in scenario.candidates:
+            same = (one.cut, one.release) == (chosen.cut, chosen.release)
+            if same and one.leakage == chosen.leakage and scenario.records in question.runs:
+                return runs[question.runs.index(scenario.records)]
+    return runs[0]
 
 
 def _again(run: "Run", chosen: "Candidate") -> "Second":
@@ -186,51 +258,3 @@ def _again(run: "Run", chosen: "Candidate") -> "Second":
 
     with Screen(own_data=run.manifest.get("demo") is not True) as screen:
         return reaudit(run, chosen, screen)
-
-
-def _link(bandwidth: str | None, rtt: str | None, limits: "Limits") -> "Link | None":
-    """The way to the cloud, None where no bandwidth is given.
-
-    Raises:
-        BadPlan: if a limit or a round trip needs the bandwidth that is missing.
-    """
-    from splitveil.errors import BadPlan
-    from splitveil.select import Link
-    from splitveil.select.units import bits_per_second, seconds
-
-    if bandwidth is not None:
-        return Link(
-            bandwidth=bits_per_second(bandwidth, "--bandwidth"),
-            round_trip=0.0 if rtt is None else seconds(rtt, "--rtt"),
-        )
-    for given, name in ((limits.max_latency, "--max-latency"), (rtt, "--rtt")):
-        if given is not None:
-            raise BadPlan(f"{name} needs --bandwidth, such as 10Mbit: bytes take time on the wire")
-    return None
-
-
-def _preference(weigh: str | None, link: "Link | None") -> "Preference":
-    """The rule of choice.
-
-    Raises:
-        BadPlan: if the weights cannot be read, or weigh a latency that nobody can know.
-        UnknownName: if one is of nothing that is weighed.
-    """
-    from splitveil.errors import BadPlan
-    from splitveil.select import Chebyshev, Lexicographic
-
-    if weigh is None:
-        return Lexicographic()
-    weights: dict[str, float] = {}
-    for part in weigh.split(","):
-        name, _, value = (text.strip() for text in part.partition("="))
-        try:
-            weights[name] = float(value)
-        except ValueError as error:
-            raise BadPlan(
-                f"--weigh: expected weights such as leakage=2,latency=1; got '{weigh}'"
-            ) from error
-    rule = Chebyshev(weights=weights)
-    if weights.get("payload") and link is not None:
-        raise BadPlan("--weigh: with --bandwidth the payload is within the latency: weigh that")
-    return rule

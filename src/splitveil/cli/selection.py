@@ -1,5 +1,6 @@
 """What `splitveil select` prints: a table with the reason for each exclusion, or JSON."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,9 @@ from rich.table import Table
 
 from splitveil.audit.verdict import PLAIN
 from splitveil.quantities import Quantity
-from splitveil.select import Candidate, Records, Selection, Sensitivity, dominates
+from splitveil.select import Candidate, Knee, Records, Selection, Sensitivity, dominates
 from splitveil.select.limits import option
+from splitveil.select.prefer import Preference
 from splitveil.select.reading import method_name
 from splitveil.select.units import written
 
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
 
 _MARKS = {"chosen": "bold green", "fits": "", "unproven": "yellow", "fails": "dim"}
 _SHOWN = 5
+_ROOMY = 110
 _CAPTION = (
-    "L: measured, to the upper end of its interval; accuracy: the lower end; times: the upper end"
+    "L: measured, to the upper end of its interval; accuracy: the lower end; times: the upper end; "
+    "p95: of the device, the wire and the cloud, added"
 )
 
 
@@ -29,12 +33,17 @@ _CAPTION = (
 class Told:
     """A selection with all that is said of it."""
 
-    records: Records
+    runs: tuple[Records, ...]
     selection: Selection
-    prefer: str
+    prefer: Preference
     hangs: tuple[Sensitivity, ...]
     second: "Second | None"
     trouble: str
+
+    @property
+    def records(self) -> Records:
+        """The first run's, after which the table is named."""
+        return self.runs[0]
 
     def rows(self) -> Iterator[tuple[str, Candidate, str]]:
         """(state, candidate, reason), the chosen one first, then what fits by leakage."""
@@ -78,11 +87,12 @@ class Told:
         selection = self.selection
         return {
             "run": str(self.records.path),
-            "complete": self.records.complete,
-            "alarms": list(self.records.alarms),
+            "also": [str(one.path) for one in self.runs[1:]],
+            "complete": all(one.complete for one in self.runs),
+            "alarms": [alarm for one in self.runs for alarm in one.alarms],
             "utility": self.records.utility,
             "limits": asdict(selection.limits),
-            "rule": self.prefer,
+            "rule": str(self.prefer),
             "chosen": None if selection.chosen is None else selection.chosen.to_json(),
             "reaudit": None
             if self.second is None or selection.chosen is None
@@ -105,9 +115,21 @@ class Told:
                 }
                 for one in selection.relaxations
             ],
+            "regrets": [
+                {
+                    "cut": one.candidate.cut,
+                    "name": one.candidate.name,
+                    "release": one.candidate.release,
+                    "worst": None if math.isinf(one.worst) else one.worst,
+                    "by_scenario": dict(one.by_scenario),
+                }
+                for one in selection.regrets
+            ],
+            "knee": None if (knee := self.knee()) is None else knee.to_json(),
             "sensitivity": [
                 {
                     "without": one.attack,
+                    "changes": one.changes(selection.chosen),
                     "chosen": None if one.chosen is None else one.chosen.to_json(),
                     "leaks": None if one.leaks is None else one.leaks.leakage.to_json(),
                 }
@@ -115,24 +137,36 @@ class Told:
             ],
         }
 
+    def knee(self) -> Candidate | None:
+        """Where the front bends between leakage and time, if it does."""
+        return Knee().find(self.selection.front)
+
     def show(self) -> None:
         """Print the table and what follows from it."""
         console = Console(highlight=False)
         console.print(self._table(console.width))
+        if self.selection.regrets:
+            console.print(self._regrets())
         for line in self.lines():
             console.print(line, markup=False, soft_wrap=True)
 
     def _table(self, width: int) -> Table:
+        every = [one for _, one, _ in self.rows()]
         columns: list[tuple[str, Callable[[Candidate], str]]] = [
-            ("latency", lambda one: _three(one.latency or one.edge_seconds, "s")),
+            ("p50", lambda one: _three(one.latency, "s")),
+            ("p95 latency", lambda one: _three(one.latency_p95, "s")),
             ("payload", lambda one: _count(one.payload, "B")),
+            ("energy", lambda one: _count(one.energy, "J")),
             ("memory", lambda one: _count(one.memory, "B")),
             ("params", lambda one: _count(one.edge_parameters, "")),
         ]
-        if all(one.latency is None for _, one, _ in self.rows()):
-            columns[0] = ("edge time", columns[0][1])
-        if width < 110:
-            del columns[2:]
+        if all(one.energy is None for one in every):
+            del columns[3]
+        if all(one.latency is None for one in every):
+            columns[:2] = [("edge time", lambda one: _three(one.edge_seconds, "s"))]
+        if width < _ROOMY:
+            spared = ("p50", "memory", "params")
+            columns = [column for column in columns if column[0] not in spared]
         title = f"{self.records.manifest['model']['name']}: {_number(self.selection)} candidates"
         table = Table(box=box.SIMPLE_HEAD, title=title, pad_edge=False, caption=_CAPTION)
         table.add_column("cut", overflow="fold")
@@ -152,15 +186,43 @@ class Told:
             )
         return table
 
+    def _regrets(self) -> Table:
+        """What each candidate loses in each scenario against the best choice there."""
+        names = list(self.selection.regrets[0].by_scenario)
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            title="Regret: what is lost against the best choice of each scenario",
+            caption="-: does not fit there; the table above shows each candidate at its worst",
+            pad_edge=False,
+        )
+        table.add_column("cut", overflow="fold")
+        for name in (*names, "worst"):
+            table.add_column(name, justify="right", overflow="fold")
+        for one in self.selection.regrets[: 2 * _SHOWN]:
+            lost = [one.by_scenario[name] for name in names]
+            table.add_row(
+                self.short(one.candidate),
+                *("-" if value is None else f"{value:.3f}" for value in lost),
+                "-" if math.isinf(one.worst) else f"{one.worst:.3f}",
+            )
+        return table
+
     def lines(self) -> Iterator[str]:
         """The sentences below the table."""
         selection, chosen = self.selection, self.selection.chosen
-        yield from (f"ALARM: {alarm}" for alarm in self.records.alarms)
-        if not self.records.complete:
-            yield "Note: the run did not reach its end; run its command again to add what is left."
+        for run in self.runs:
+            yield from (f"ALARM: {alarm}" for alarm in run.alarms)
+            if not run.complete:
+                which = "the run" if len(self.runs) == 1 else str(run.path)
+                yield f"Note: {which} did not reach its end; run its command again to add the rest."
+        timed = any(one.latency is not None for _, one, _ in self.rows())
+        if timed and not all(
+            "edge_p95" in cut for run in self.runs for cut in run.manifest["cuts"]
+        ):
+            yield "Note: the run holds median times only; they stand in for 95th percentiles."
         if chosen is not None:
             yield (
-                f"Chosen: {chosen.label}, by {self.prefer}. L = {_plain(chosen.leakage)} to "
+                f"Chosen: {chosen.label}, by {self._rule()}. L = {_plain(chosen.leakage)} to "
                 f"{chosen.attack}, the best attack found there; not a limit."
             )
             if chosen.bound is not None and chosen.bound.is_bound and chosen.bound.value > 0:
@@ -168,6 +230,9 @@ class Told:
                     f"BOUNDED: no attacker gets below mse {chosen.bound.value:.3g} there, at "
                     f"confidence {chosen.bound.level:.2g}."
                 )
+            knee = self.knee()
+            if knee is not None and knee is not chosen:
+                yield f"The front bends at {knee.label}, its knee between leakage and time."
             yield from self._second(chosen)
         else:
             yield "Nothing fits."
@@ -191,6 +256,21 @@ class Told:
             yield f"Not considered, since no attack has ended there: {', '.join(untried)}."
         if chosen is not None:
             yield from (one.sentence(chosen) for one in self.hangs)
+            deciding = [one.attack for one in self.hangs if one.changes(chosen)]
+            if self.hangs:
+                yield (
+                    f"The choice hangs on {' and '.join(deciding)}."
+                    if deciding
+                    else "No single attack decides the choice."
+                )
+
+    def _rule(self) -> str:
+        if not self.selection.regrets:
+            return str(self.prefer)
+        return (
+            f"least worst regret over {len(self.selection.regrets[0].by_scenario)} scenarios, and "
+            f"among equals by {self.prefer}"
+        )
 
     def _second(self, chosen: Candidate) -> Iterator[str]:
         if self.second is None:
@@ -261,5 +341,5 @@ def _three(quantity: Quantity | None, unit: str) -> str:
     return "" if quantity is None else written(float(f"{quantity.high:.3g}"), unit)
 
 
-def _count(value: int | None, unit: str) -> str:
+def _count(value: float | int | None, unit: str) -> str:
     return "" if value is None else written(float(f"{value:.3g}"), unit)

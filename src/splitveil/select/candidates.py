@@ -1,56 +1,19 @@
 """Candidates: every cut under every release that a run attacked, with what each costs and leaks."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from splitveil.audit.verdict import PLAIN, Finding, findings
 from splitveil.errors import BadPlan
-from splitveil.quantities import Kind, Quantity
+from splitveil.quantities import Quantity
 from splitveil.records import Outcome, Status, Task
+from splitveil.select.energy import Energy
+from splitveil.select.link import Link
 from splitveil.select.met import missing_attacks
 from splitveil.select.payload import payload_bytes
 from splitveil.select.profile import Profile
 from splitveil.select.reading import Records
-
-
-@dataclass(frozen=True, kw_only=True)
-class Link:
-    """The way to the cloud: `bandwidth` in bit per second, `round_trip` in seconds.
-
-    Raises:
-        BadPlan: if the bandwidth is not above zero or the round trip is negative.
-    """
-
-    bandwidth: float | int
-    round_trip: float | int = 0.0
-
-    def __post_init__(self) -> None:
-        if not self.bandwidth > 0 or not 0 <= self.round_trip < math.inf:
-            raise BadPlan(
-                "a link needs a bandwidth above zero and a round trip of zero or more, got "
-                f"{self.bandwidth} bit/s and {self.round_trip} s"
-            )
-
-    def latency(self, edge: Quantity, payload: int, cloud: Quantity) -> Quantity:
-        """Time of one image: edge + round trip + 8 payload / bandwidth + cloud, in seconds.
-
-        The interval adds the ends of both; by the union bound its level is their levels' sum less
-        one. It is that of a median image on an idle link, and silent on queues, retries and
-        protocol headers.
-        """
-        way = self.round_trip + 8 * payload / self.bandwidth
-        return Quantity(
-            value=edge.value + way + cloud.value,
-            low=edge.low + way + cloud.low,
-            high=edge.high + way + cloud.high,
-            unit="s",
-            kind=Kind.MEASURED,
-            n=min(edge.n, cloud.n),
-            level=max(0.0, round(edge.level + cloud.level - 1, 4)),
-            assumptions=("one image at a time", "an idle link of constant bandwidth"),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +23,10 @@ class Candidate:
     `leakage` is the share that the best attack found recovers, `attack` its recipe, `attacked_at`
     the id of the cut where it was run, this one or a deeper one. `missing` are attacks that other
     candidates met and this one did not: its leakage may only look small. `accuracy` is None where
-    it was not measured, `latency` where no link is given. `payload` counts bytes of one image
-    before entropy coding; `memory` the device's weights and largest live activations in bytes.
+    it was not measured, `latency` (of a median image) and `latency_p95` (what few exceed) where no
+    link is given. `payload` counts bytes of one image before entropy coding, all tensors that cross
+    together; `memory` the device's weights and largest live activations in bytes; `energy` joules
+    of the device for one image, None where no joules are given.
     """
 
     cut: str
@@ -74,10 +39,12 @@ class Candidate:
     missing: tuple[str, ...] = ()
     accuracy: Quantity | None = None
     latency: Quantity | None = None
+    latency_p95: Quantity | None = None
     edge_seconds: Quantity | None = None
     cloud_seconds: Quantity | None = None
     payload: int | None = None
     memory: int | None = None
+    energy: float | int | None = None
     edge_parameters: int | None = None
     bound: Quantity | None = field(default=None, repr=False)
 
@@ -94,14 +61,28 @@ class Candidate:
         }
         numbers = {
             name: None if (value := getattr(self, name)) is None else value.to_json()
-            for name in ("leakage", "accuracy", "latency", "edge_seconds", "cloud_seconds", "bound")
+            for name in (
+                "leakage",
+                "accuracy",
+                "latency",
+                "latency_p95",
+                "edge_seconds",
+                "cloud_seconds",
+                "bound",
+            )
         }
-        costs = {name: getattr(self, name) for name in ("payload", "memory", "edge_parameters")}
+        costs = {
+            name: getattr(self, name) for name in ("payload", "memory", "energy", "edge_parameters")
+        }
         return {**plain, "missing": list(self.missing), **numbers, **costs}
 
 
 def read_candidates(
-    records: Records, *, link: Link | None = None, profile: Profile | None = None
+    records: Records,
+    *,
+    link: Link | None = None,
+    profile: Profile | None = None,
+    energy: Energy | None = None,
 ) -> tuple[Candidate, ...]:
     """The candidates of a run in order of depth.
 
@@ -113,6 +94,7 @@ def read_candidates(
         records: of a run, from `read_records`.
         link: gives each candidate its latency.
         profile: times of the device, in place of those of the machine that ran the audit.
+        energy: gives each candidate its joules.
 
     Raises:
         BadPlan: if no attack has ended, or the profile is of another model.
@@ -136,6 +118,7 @@ def read_candidates(
             accuracy=accuracy if one.release == PLAIN else one.utility,
             link=link,
             profile=profile,
+            energy=energy,
         )
         for one in sorted(found, key=lambda one: order[one.cut])
     )
@@ -173,15 +156,19 @@ def _candidate(
     accuracy: Quantity | None,
     link: Link | None,
     profile: Profile | None,
+    energy: Energy | None,
 ) -> Candidate:
     cut = entry.get("cut", entry)
     edge, cloud = (Quantity.from_json(entry[f"{side}_seconds"]) for side in ("edge", "cloud"))
+    slow_edge, slow_cloud = _p95(entry, "edge", edge), _p95(entry, "cloud", cloud)
     if profile is not None:
         edge = profile.edge_seconds(cut["id"], cut["name"])
+        slow_edge = profile.edge_p95.get(cut["id"], edge)
     payload = payload_bytes(finding.release, entry["bytes_fp32"] // 4)
-    latency = None
+    latency = latency_p95 = None
     if link is not None and payload is not None:
         latency = link.latency(edge, payload, cloud)
+        latency_p95 = link.latency_p95(slow_edge, payload, slow_cloud)
     return Candidate(
         cut=cut["id"],
         name=cut["name"],
@@ -193,10 +180,18 @@ def _candidate(
         missing=missing,
         accuracy=accuracy,
         latency=latency,
+        latency_p95=latency_p95,
         edge_seconds=edge,
         cloud_seconds=cloud,
         payload=payload,
         memory=entry.get("edge_bytes"),
+        energy=None if energy is None else energy.joules(entry.get("edge_flops"), payload),
         edge_parameters=entry["edge_parameters"],
         bound=finding.bound,
     )
+
+
+def _p95(entry: Mapping[str, Any], side: str, median: Quantity) -> Quantity:
+    """The 95th percentile of a side's time; the median where older records hold no more."""
+    found = entry.get(f"{side}_p95")
+    return median if found is None else Quantity.from_json(found)

@@ -12,9 +12,9 @@ from splitveil.select.units import written
 class Limits:
     """Hard limits; None means no limit.
 
-    A candidate passes if the cautious end of its interval does: the upper end of leakage and
-    latency, the lower end of accuracy. `max_latency` is in seconds; `max_payload` and
-    `max_memory` in bytes for one image.
+    A candidate passes if the cautious end of its interval does: the upper end of leakage and of
+    the 95th percentile of latency, the lower end of accuracy. `max_latency` is in seconds;
+    `max_payload` and `max_memory` in bytes and `max_energy` in joules, for one image.
 
     Raises:
         BadPlan: if a limit is negative, or a share above one.
@@ -26,6 +26,7 @@ class Limits:
     max_payload: float | int | None = None
     max_memory: float | int | None = None
     max_edge_parameters: float | int | None = None
+    max_energy: float | int | None = None
 
     def __post_init__(self) -> None:
         for name, value in self.given().items():
@@ -62,16 +63,17 @@ CRITERIA: Mapping[str, Criterion] = {
         read=lambda one: None if one.accuracy is None else one.accuracy.low,
     ),
     "max_latency": Criterion(
-        what="latency",
+        what="p95 latency",
         unit="s",
         sign=1,
-        read=lambda one: None if one.latency is None else one.latency.high,
+        read=lambda one: None if one.latency_p95 is None else one.latency_p95.high,
     ),
     "max_payload": Criterion(what="payload", unit="B", sign=1, read=lambda one: one.payload),
     "max_memory": Criterion(what="memory", unit="B", sign=1, read=lambda one: one.memory),
     "max_edge_parameters": Criterion(
         what="edge parameters", unit="", sign=1, read=lambda one: one.edge_parameters
     ),
+    "max_energy": Criterion(what="energy", unit="J", sign=1, read=lambda one: one.energy),
 }
 """Every limit of `Limits` by name."""
 

@@ -1,5 +1,6 @@
 """Which candidates are beaten, where only intervals that separate count as a difference."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +11,10 @@ from splitveil.select.candidates import Candidate
 
 Interval = tuple[float, float]
 
-_BLOCK, _OBJECTIVES = 256, 4
+OBJECTIVES = ("leakage", "accuracy", "latency", "payload", "energy")
+"""What a front is made of, in the order of `objectives`."""
+
+_BLOCK = 256
 
 
 def _ends(quantity: Quantity | None, sign: int = 1) -> Interval | None:
@@ -20,17 +24,25 @@ def _ends(quantity: Quantity | None, sign: int = 1) -> Interval | None:
 
 
 def objectives(candidate: Candidate) -> tuple[Interval | None, ...]:
-    """Intervals of leakage, minus accuracy, delay and payload: less is better.
+    """Intervals of leakage, minus accuracy, delay, payload and energy: less is better.
 
-    The delay is the latency; where no bandwidth is known it is the device's time, and the payload
-    stands beside it. None is what was not measured.
+    The delay is the median latency; where no bandwidth is known it is the device's time, and the
+    payload stands beside it. None is what was not measured.
     """
     known = candidate.payload is not None
     delay = candidate.latency or (candidate.edge_seconds if known else None)
     payload = None
     if candidate.latency is None and candidate.payload is not None:
         payload = (float(candidate.payload), float(candidate.payload))
-    return _ends(candidate.leakage), _ends(candidate.accuracy, -1), _ends(delay), payload
+    energy = None
+    if candidate.energy is not None:
+        energy = (float(candidate.energy), float(candidate.energy))
+    return _ends(candidate.leakage), _ends(candidate.accuracy, -1), _ends(delay), payload, energy
+
+
+def cautious(candidate: Candidate) -> tuple[float | int, ...]:
+    """The cautious end of each objective, less is better; infinite where nothing was measured."""
+    return tuple(math.inf if ends is None else ends[1] for ends in objectives(candidate))
 
 
 def dominates(better: Candidate, worse: Candidate) -> bool:
@@ -72,7 +84,7 @@ def _columns(candidates: Sequence[Candidate]) -> tuple[NDArray[np.float64], NDAr
         [(np.nan, np.nan) if ends is None else ends for ends in objectives(one)]
         for one in candidates
     ]
-    ends = np.array(rows, dtype=np.float64).reshape(len(candidates), _OBJECTIVES, 2)
+    ends = np.array(rows, dtype=np.float64).reshape(len(candidates), len(OBJECTIVES), 2)
     return ends[..., 0], ends[..., 1]
 
 

@@ -3,18 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from splitveil.errors import BadPlan, UnknownName
 from splitveil.select.candidates import Candidate
-from splitveil.select.pareto import objectives
-
-OBJECTIVES = ("leakage", "accuracy", "latency", "payload")
-"""What a front is made of, in the order of `objectives`."""
-
-
-def cautious(candidate: Candidate) -> tuple[float | int, ...]:
-    """The cautious end of each objective, less is better; infinite where nothing was measured."""
-    return tuple(math.inf if ends is None else ends[1] for ends in objectives(candidate))
+from splitveil.select.knee import Knee
+from splitveil.select.pareto import OBJECTIVES, cautious
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +27,13 @@ class Lexicographic:
         near = [one for one in front if one.leakage.high <= least + self.tolerance]
         return min(near, key=self._order, default=None)
 
+    def losses(self, candidates: Sequence[Candidate]) -> list[float]:
+        """What is lost by each candidate: its leakage, upper end."""
+        return [one.leakage.high for one in candidates]
+
     def _order(self, one: Candidate) -> tuple[float | str, ...]:
-        leakage, accuracy, delay, payload = cautious(one)
-        return delay, leakage, payload, accuracy, one.cut, one.release
+        leakage, accuracy, delay, payload, energy = cautious(one)
+        return delay, leakage, payload, energy, accuracy, one.cut, one.release
 
     def __str__(self) -> str:
         """The rule in words."""
@@ -68,28 +66,45 @@ class Chebyshev:
         if not any(self.weights.values()):
             raise BadPlan("at least one weight must be above zero, such as leakage=2,latency=1")
 
+    tolerance: ClassVar[float] = 0.0
+
     def best(self, front: Sequence[Candidate]) -> Candidate | None:
         """The candidate to take, None of none."""
-        found = {one: cautious(one) for one in front}
-        columns = list(zip(*found.values(), strict=True))
-        finite = [[value for value in column if value < math.inf] for column in columns]
-        ends = [(min(column), max(column)) if column else None for column in finite]
-        weights = [self.weights.get(name, 0.0) for name in OBJECTIVES]
+        ends = _ends_of(front)
+        found = {one: _distances(one, ends) for one in front}
 
         def order(one: Candidate) -> tuple[float | str, ...]:
-            distances = [
-                0.0 if end is None else _distance(value, *end)
-                for value, end in zip(found[one], ends, strict=True)
-            ]
-            weighted = [w * d for w, d in zip(weights, distances, strict=True) if w]
-            return max(weighted), sum(distances), one.cut, one.release
+            return self._largest(found[one]), sum(found[one]), one.cut, one.release
 
         return min(front, key=order, default=None)
+
+    def losses(self, candidates: Sequence[Candidate]) -> list[float]:
+        """The largest weighted distance of each, ideal and nadir being those of all of them."""
+        ends = _ends_of(candidates)
+        return [self._largest(_distances(one, ends)) for one in candidates]
+
+    def _largest(self, distances: Sequence[float]) -> float:
+        weights = (self.weights.get(name, 0.0) for name in OBJECTIVES)
+        return max(w * d for w, d in zip(weights, distances, strict=True) if w)
 
     def __str__(self) -> str:
         """The rule in words."""
         text = ", ".join(f"{name} {value:g}" for name, value in self.weights.items() if value)
         return f"the least largest weighted distance from the ideal; weights: {text}"
+
+
+def _ends_of(front: Sequence[Candidate]) -> list[tuple[float, float] | None]:
+    """Ideal and nadir of every objective over a front; None where it was measured nowhere."""
+    columns = zip(*map(cautious, front), strict=True)
+    finite = [[value for value in column if value < math.inf] for column in columns]
+    return [(min(column), max(column)) if column else None for column in finite]
+
+
+def _distances(one: Candidate, ends: Sequence[tuple[float, float] | None]) -> list[float]:
+    return [
+        0.0 if end is None else _distance(value, *end)
+        for value, end in zip(cautious(one), ends, strict=True)
+    ]
 
 
 def _distance(value: float, ideal: float, nadir: float) -> float:
@@ -99,4 +114,5 @@ def _distance(value: float, ideal: float, nadir: float) -> float:
     return (value - ideal) / (nadir - ideal) if nadir > ideal else 0.0
 
 
-Preference = Lexicographic | Chebyshev
+Preference = Lexicographic | Chebyshev | Knee
+"""A rule that takes one candidate of a front."""

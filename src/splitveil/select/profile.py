@@ -14,7 +14,11 @@ KIND = "splitveil device profile"
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """Edge times of one model on one device: seconds for one image, by cut id."""
+    """Edge times of one model on one device: seconds for one image, by cut id.
+
+    `edge` are medians, `edge_p95` 95th percentiles; a profile of an older version has none of
+    these, and its medians stand in.
+    """
 
     path: str
     model: str
@@ -22,6 +26,7 @@ class Profile:
     shape: tuple[int, ...]
     device: str
     edge: Mapping[str, Quantity]
+    edge_p95: Mapping[str, Quantity]
 
     def check(self, manifest: Mapping[str, Any]) -> None:
         """Refuse a profile of another model or another image size.
@@ -82,6 +87,11 @@ def read_profile(path: str | Path) -> Profile:
             edge={
                 str(entry["id"]): Quantity.from_json(entry["edge_seconds"])
                 for entry in data["cuts"]
+            },
+            edge_p95={
+                str(entry["id"]): Quantity.from_json(entry["edge_p95"])
+                for entry in data["cuts"]
+                if "edge_p95" in entry
             },
         )
     except OSError as error:

@@ -34,7 +34,8 @@ class Relaxation:
             name, value = breach.name, self.limits[breach.name]
             criterion = CRITERIA[name]
             if value is None:
-                parts.append(f"drop {option(name)}: {criterion.what} was not measured")
+                reason = "was not measured" if breach.value is None else "is infinite"
+                parts.append(f"drop {option(name)}: {criterion.what} {reason}")
                 continue
             sign = "+" if criterion.sign > 0 else "-"
             change = written(abs(value - breach.limit), criterion.unit)

@@ -22,6 +22,7 @@ _RATE = (
     | {f"{prefix}bps": size for prefix, size in _DECIMAL.items()}
     | {f"{unit}{end}": 8 * size for unit, size in _BYTES.items() for end in ("/s", "ps")}
 )
+_ENERGY = {"uJ": 1e-6, "\N{MICRO SIGN}J": 1e-6, "mJ": 1e-3, "J": 1.0, "kJ": 1e3}
 _COUNT = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
 _SHARE = {"": 1.0, "%": 0.01}
 
@@ -42,6 +43,15 @@ def byte_count(text: str, what: str) -> float:
         BadPlan: if it is no amount of bytes, or negative.
     """
     return _read(text, what, _BYTES, "bytes such as 100kB or 1.5MB (a byte is a capital B)")
+
+
+def joules(text: str, what: str) -> float:
+    """An energy in joules: uJ, mJ, J or kJ.
+
+    Raises:
+        BadPlan: if it is no energy, or negative.
+    """
+    return _read(text, what, _ENERGY, "an energy such as 50mJ or 1.5J")
 
 
 def bits_per_second(text: str, what: str) -> float:
@@ -98,13 +108,15 @@ def _size(unit: str, units: Mapping[str, float]) -> float | None:
 def written(value: float | int, unit: str) -> str:
     """A number in the unit and with the prefix that a person would choose: `12.5 ms`.
 
-    `unit` is s, B, share or empty for a count.
+    `unit` is s, J, B, bit, share or empty for a count.
     """
+    if math.isinf(value):
+        return "never" if unit == "s" else "infinite"
     if unit == "share":
         return f"{value:.4g}"
-    if unit == "s":
-        size, name = next((p for p in ((1.0, "s"), (1e-3, "ms")) if value >= p[0]), (1e-6, "us"))
-        return f"{_three(value / size)}{name}"
+    if unit in ("s", "J"):
+        size, name = next((p for p in ((1.0, ""), (1e-3, "m")) if value >= p[0]), (1e-6, "u"))
+        return f"{_three(value / size)}{name}{unit}"
     size, prefix = next(
         (p for p in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= p[0]), (1.0, "")
     )

@@ -23,6 +23,8 @@ LEAST_ETA = 0.5
 """Error of the linear decoder in units of the class mean's."""
 HIGH_FIDELITY = 0.02
 """The paper's threshold on mean squared error, summed over channels and meant over pixels."""
+HIGH_FIDELITY_RULE = "high fidelity: mse summed over channels < 0.02"
+"""The name of the post-hoc rule with the paper's threshold."""
 
 COINCIDES = (
     "the zone starts where the features shrink most: R_c² added no evidence beyond down-sampling"
@@ -37,6 +39,8 @@ class CutEvidence:
     log(nc1 before / nc1 here) with its paired jackknife error; `leak_drop` maps each noise e to the
     drop of leak(e) in bits per input value; `shrink` is D before / D here; `eta` the error of
     `Ridge` and `attack` that of the best attack, both in units of the class mean's error.
+    `attack_mse` is the best attack's error per value, `attack_mse_summed` its sum over channels, in
+    which the paper's threshold is written.
     """
 
     cut: str
@@ -51,6 +55,7 @@ class CutEvidence:
     eta: float | None
     attack: float | None
     attack_mse: Quantity | None
+    attack_mse_summed: float | None
     edge_parameters: int
     edge_flops: int
 
@@ -76,7 +81,8 @@ class Zone:
     paper's own rule, which always answers; `jump` is where the best attack's error rises most from
     one cut to the next, `post_hoc` the first cut at which it exceeds the paper's threshold;
     `shrinks_most` is what the number of features alone would say. `sentences` say all this, with
-    what the records lack.
+    what the records lack. `undecided` are the cuts that meet what is known of the robust rule's
+    conditions and of which one is not known: attacked further, one of them may start a zone.
     """
 
     start: str | None
@@ -87,6 +93,7 @@ class Zone:
     shrinks_most: str | None
     evidence: tuple[CutEvidence, ...]
     sentences: tuple[str, ...]
+    undecided: tuple[str, ...] = ()
 
 
 def find_zone(
@@ -127,10 +134,11 @@ def find_zone(
         end=None if start is None or end is None else end.cut,
         paper_raw=_paper_marks(records, evidence),
         jump=_jump(evidence),
-        post_hoc=_post_hoc(records, evidence),
+        post_hoc=_post_hoc(evidence),
         shrinks_most=smallest,
         evidence=tuple(evidence),
         sentences=tuple(sentences),
+        undecided=tuple(e.cut for e in evidence if _open(e, accuracy)),
     )
 
 
@@ -165,7 +173,8 @@ def read_evidence(records: Records) -> list[CutEvidence]:
     details = _details(records)
     spread, replicates = details["cuts"], details.get("replicates", {})
     floor = _floor(records)
-    values = math.prod([records.manifest["model"]["channels"], *records.manifest["model"]["size"]])
+    channels = int(records.manifest["model"]["channels"])
+    values = math.prod([channels, *records.manifest["model"]["size"]])
     latest: dict[str, str] = {}
     sizes: dict[str, int] = {}
     found = []
@@ -196,6 +205,7 @@ def read_evidence(records: Records) -> list[CutEvidence]:
                 eta=None if eta is None or not floor else eta.value / floor,
                 attack=None if best is None or not floor else best.value / floor,
                 attack_mse=best,
+                attack_mse_summed=None if best is None else channels * best.value,
                 edge_parameters=int(cost["edge_parameters"]),
                 edge_flops=int(cost["edge_flops"]),
             )
@@ -276,6 +286,18 @@ def _separates(evidence: CutEvidence, accuracy: float | None) -> bool:
     return centre is not None and accuracy is not None and centre.value >= LEAST_CENTRE * accuracy
 
 
+def _open(evidence: CutEvidence, accuracy: float | None) -> bool:
+    """Whether nothing speaks against a start here, and something is not known."""
+    centre = evidence.centre_accuracy
+    known = centre is not None and accuracy is not None
+    conditions = (
+        False if evidence.before is None else evidence.falls,
+        _separates(evidence, accuracy) if known else None,
+        evidence.unreadable,
+    )
+    return False not in conditions and None in conditions
+
+
 def _fits(evidence: CutEvidence, parameters: int | None, flops: int | None) -> bool:
     return (parameters is None or evidence.edge_parameters <= parameters) and (
         flops is None or evidence.edge_flops <= flops
@@ -319,9 +341,8 @@ def _jump(evidence: Sequence[CutEvidence]) -> str | None:
     return max(steps)[2] if steps else None
 
 
-def _post_hoc(records: Records, evidence: Sequence[CutEvidence]) -> str | None:
-    channels = int(records.manifest["model"]["channels"])
+def _post_hoc(evidence: Sequence[CutEvidence]) -> str | None:
     for one in evidence:
-        if one.attack_mse is not None and channels * one.attack_mse.value >= HIGH_FIDELITY:
+        if one.attack_mse_summed is not None and one.attack_mse_summed >= HIGH_FIDELITY:
             return one.cut
     return None
