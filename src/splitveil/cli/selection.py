@@ -13,6 +13,7 @@ from splitveil.audit.verdict import PLAIN
 from splitveil.quantities import Quantity
 from splitveil.select import Candidate, Knee, Records, Selection, Sensitivity, dominates
 from splitveil.select.limits import option
+from splitveil.select.met import CHEAP
 from splitveil.select.prefer import Preference
 from splitveil.select.reading import method_name
 from splitveil.select.units import written
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 _MARKS = {"chosen": "bold green", "fits": "", "unproven": "yellow", "fails": "dim"}
 _SHOWN = 5
-_ROOMY = 110
+_ROOMY, _WIDEST = 110, 32
 _CAPTION = (
     "L: measured, to the upper end of its interval; accuracy: the lower end; times: the upper end; "
     "p95: of the device, the wire and the cloud, added"
@@ -51,7 +52,7 @@ class Told:
         if chosen is not None:
             yield "chosen", chosen, "chosen"
         for one in sorted(selection.fitting, key=_leakage):
-            if one is not chosen:
+            if one != chosen:
                 yield "fits", one, self._why_not(one)
         for one in sorted(selection.unproven, key=_leakage):
             yield "unproven", one, f"not met: {_methods(one.missing)}"
@@ -162,6 +163,8 @@ class Told:
         ]
         if all(one.energy is None for one in every):
             del columns[3]
+        elif width < _ROOMY + 20:
+            del columns[4:]
         if all(one.latency is None for one in every):
             columns[:2] = [("edge time", lambda one: _three(one.edge_seconds, "s"))]
         if width < _ROOMY:
@@ -169,8 +172,10 @@ class Told:
             columns = [column for column in columns if column[0] not in spared]
         title = f"{self.records.manifest['model']['name']}: {_number(self.selection)} candidates"
         table = Table(box=box.SIMPLE_HEAD, title=title, pad_edge=False, caption=_CAPTION)
-        table.add_column("cut", overflow="fold")
-        table.add_column("L", justify="right")
+        longest = max((len(self.short(one)) for one in every), default=0)
+        least = min(longest, _WIDEST) if width >= _ROOMY else None
+        table.add_column("cut", overflow="fold", min_width=least)
+        table.add_column("L", justify="right", no_wrap=True)
         table.add_column(self.records.utility, justify="right")
         for heading, _ in columns:
             table.add_column(heading, justify="right")
@@ -231,7 +236,7 @@ class Told:
                     f"confidence {chosen.bound.level:.2g}."
                 )
             knee = self.knee()
-            if knee is not None and knee is not chosen:
+            if knee is not None and knee != chosen:
                 yield f"The front bends at {knee.label}, its knee between leakage and time."
             yield from self._second(chosen)
         else:
@@ -256,13 +261,19 @@ class Told:
             yield f"Not considered, since no attack has ended there: {', '.join(untried)}."
         if chosen is not None:
             yield from (one.sentence(chosen) for one in self.hangs)
-            deciding = [one.attack for one in self.hangs if one.changes(chosen)]
-            if self.hangs:
-                yield (
-                    f"The choice hangs on {' and '.join(deciding)}."
-                    if deciding
-                    else "No single attack decides the choice."
-                )
+            yield from self._hanging(chosen)
+
+    def _hanging(self, chosen: Candidate) -> Iterator[str]:
+        """Which attacks decide the choice."""
+        deciding = [one.attack for one in self.hangs if one.changes(chosen)]
+        methods = {name for run in self.runs for name in run.methods}
+        strong = sorted(methods - CHEAP)
+        if len(strong) == 1:
+            yield f"The choice hangs on {strong[0]}, the only attack beyond the cheap ones."
+        elif deciding:
+            yield f"The choice hangs on {' and '.join(deciding)}."
+        elif self.hangs:
+            yield "No single attack decides the choice."
 
     def _rule(self) -> str:
         if not self.selection.regrets:

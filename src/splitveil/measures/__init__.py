@@ -89,6 +89,7 @@ from splitveil.measures.information import (
     water_filled_bound,
 )
 from splitveil.measures.leakage import leakage, tail_leakage
+from splitveil.measures.lpips import lpips
 from splitveil.measures.ms_ssim import ms_ssim, ms_ssim_per_image
 from splitveil.measures.noise_needed import (
     NoiseNeeded,
@@ -195,6 +196,7 @@ __all__ = [
     "log_det_estimates",
     "log_ratio",
     "log_ratio_over_seeds",
+    "lpips",
     "mean_of",
     "mean_over_seeds",
     "mine",
