@@ -11,7 +11,13 @@ from splitveil.audit.subject import Subject
 from splitveil.errors import AuditError, BadData
 from splitveil.estimators.clusters import cluster_labels
 from splitveil.estimators.geometry import ClassGeometry
-from splitveil.estimators.moments import ClassMoments, groups_within, joint_moments, stream_order
+from splitveil.estimators.moments import (
+    Cells,
+    ClassMoments,
+    groups_within,
+    joint_moments,
+    stream_order,
+)
 from splitveil.estimators.paper_probe import paper_raw_radius
 from splitveil.estimators.scatter import Moments
 from splitveil.measures.geometry import class_geometry
@@ -105,8 +111,9 @@ def _moments(subject: Subject, cuts: Sequence[Cut], images: _Images) -> dict[str
     ids = torch.arange(len(images.x))
     for chosen in stream_order(images.y, ids, groups).split(_BATCH):
         y = None if images.y is None else images.y[chosen]
+        cells = Cells.of(y, ids[chosen], images.classes, groups)
         for name, z in traced.stream(images.x[chosen.to(images.x.device)], cuts):
-            sums[name].update(z, y, ids[chosen])
+            sums[name].add(z, cells)
     return {cut.id: joint_moments([sums[name] for name in traced.tensors(cut)]) for cut in cuts}
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from splitveil.data.types import LabelledImages
 from splitveil.errors import BadPlan, UnsupportedCut
-from splitveil.estimators.moments import ClassMoments, groups_within
+from splitveil.estimators.moments import Cells, ClassMoments, groups_within
 from splitveil.measures.vortex import vortex_features, vortex_outputs
 from splitveil.partition import Cut, trace
 from splitveil.quantities import Quantity
@@ -143,8 +143,9 @@ class Watch:
         for x, y, ids in zip(*split, strict=True):
             logits, features = traced.forward_with_features(x.to(_device(network)), cuts)
             answers.append(logits.float().cpu())
+            cells = Cells.of(y, ids, self.classes, groups)
             for name, z in ({**features, OUTPUT: logits}).items():
-                moments[name].update(z.float(), y, ids)
+                moments[name].add(z.float(), cells)
                 norms[name].append(z.double().square().sum(1).cpu())
         return (
             vortex_outputs(torch.cat(answers), self.probe.y, self.rng.child(OUTPUT)),

@@ -15,6 +15,7 @@ from splitveil.estimators.log_det import (
 )
 from splitveil.estimators.mixture_entropy import MixtureEntropy, mixture_entropy
 from splitveil.estimators.moments import (
+    Cells,
     ClassMoments,
     groups_within,
     joint_moments,
@@ -28,6 +29,7 @@ from splitveil.estimators.sketch import CountSketch
 from splitveil.estimators.water_filling import WaterFilling, water_filling
 
 __all__ = [
+    "Cells",
     "ClassGeometry",
     "ClassMoments",
     "CountSketch",

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,8 +13,8 @@ from splitveil.errors import BadData, BadPlan
 from splitveil.estimators.scatter import Moments, summary
 from splitveil.shapes import Features, Labels
 
-_BLOCK_VALUES = 1 << 17  # a block stays in the cache of one core between two readings
-_RUN = 128  # features whose squares are added before they are rounded to float64
+_COLUMNS = 1 << 17  # values of all cells looked at together when figures are derived
+_RUN = 1024  # features whose squares are added before they are rounded to float64
 _WIDE = 2048  # features from which rounding in a mean averages out over them
 _FAR = 8.0  # |mean|² in units of R_c² beyond which squares about zero lose digits
 _GROUPS = (16, 8, 4, 2)
@@ -26,6 +27,44 @@ def groups_within(classes: int, sizes: Sequence[int], memory: int = 256 * 2**20)
     """
     values = classes * sum(sizes)
     return next((groups for groups in _GROUPS if 4 * groups * values <= memory), 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The cell (group, class) of each image of a batch: one look serves every tensor of a pass."""
+
+    labels: Int64[Tensor, " n"]
+    index: Int64[Tensor, " n"]
+    counts: Int64[Tensor, " cells"]
+    labelled: bool
+
+    @classmethod
+    def of(
+        cls, y: Labels | None, ids: Int64[Tensor, " n"], classes: int | None, groups: int
+    ) -> "Cells":
+        """Cells of images with these labels (None without classes) and ids.
+
+        Raises:
+            BadData: if labels are missing, too many, or outside 0 to K - 1.
+        """
+        if (y is None) is not (classes is None) or (y is not None and len(y) != len(ids)):
+            raise BadData(
+                "these moments were begun without labels: begin them with a class count"
+                if classes is None
+                else "give one label an image"
+            )
+        labels = torch.zeros(len(ids), dtype=torch.int64) if y is None else y.cpu()
+        kinds = classes or 1
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < kinds:
+            raise BadData(
+                f"labels run from {int(labels.min())} to {int(labels.max())}, expected 0 to "
+                f"{kinds - 1}"
+            )
+        index = labels
+        if groups > 1:
+            index = labels + kinds * _group_of(ids.cpu(), groups)
+        counts = index.bincount(minlength=max(1, groups) * kinds)
+        return cls(labels, index, counts, classes is not None)
 
 
 class ClassMoments:
@@ -76,45 +115,50 @@ class ClassMoments:
             BadData: if shapes or labels do not fit, or a feature is not finite; the accumulator
                 is then as it was.
         """
-        labels = self._checked(z, y, ids)
-        if not len(labels):
+        self.add(z, Cells.of(y, ids, self.classes if self.labelled else None, self.groups))
+
+    @torch.no_grad()
+    def add(self, z: Features, cells: Cells) -> None:
+        """Take in a batch of features of images whose cells are known.
+
+        Raises:
+            BadData: as `update`.
+            BadPlan: if the cells are of other classes or groups.
+        """
+        if z.shape != (len(cells.index), self.features):
+            raise BadData(
+                f"expected features of shape ({len(cells.index)}, {self.features}), one row an id, "
+                f"got {tuple(z.shape)}"
+            )
+        if len(cells.counts) != len(self._count) or cells.labelled is not self.labelled:
+            raise BadPlan("cells are of other classes or groups than these moments")
+        if not len(z):
             return
         values = z.detach().cpu()
         self._widen(values.dtype)
         values = values.to(self._sum.dtype)
+        self._introduce(values, cells.labels)
+        if self._shifted and bool(self._offset[cells.labels].any()):
+            values = values - self._reference.index_select(0, cells.labels)
         squares = _squared_norms(values)
-        self._introduce(values, squares, labels)
-        cells = labels
-        if self.groups > 1:
-            cells = labels + self.classes * _group_of(ids.cpu(), self.groups)
-        rows = max(1, _BLOCK_VALUES // self.features)
-        for start in range(0, len(values), rows):
-            block = slice(start, start + rows)
-            self._absorb(values[block], squares[block], labels[block], cells[block])
-        self._square.index_add_(0, cells, squares)
-        self._count += cells.bincount(minlength=len(self._count))
+        self._sum.index_add_(0, cells.index, values)
+        self._square.index_add_(0, cells.index, squares)
+        self._count += cells.counts
 
-    def _absorb(self, z: Tensor, squares: Tensor, labels: Tensor, cells: Tensor) -> None:
-        """Add a block to its cells' sums; `squares` become distances to references not zero."""
-        if self._shifted and bool(self._offset[labels].any()):
-            first = int(labels[0])
-            if bool((labels == first).all()):
-                z = z - self._reference[first]
-            else:
-                z = torch.sub(z, near := self._reference.index_select(0, labels), out=near)
-            squares.copy_(_squared_norms(z))
-        self._sum.index_add_(0, cells, z)
-
-    def _introduce(self, z: Tensor, squares: Tensor, labels: Tensor) -> None:
+    def _introduce(self, z: Tensor, labels: Tensor) -> None:
         """Choose the reference of classes seen for the first time."""
         if self._complete:
             return
         fresh = (labels.bincount(minlength=self.classes) > 0) & ~self._known
+        if bool(fresh.any()):
+            _check_finite(z)
         for label in fresh.nonzero().flatten().tolist():
-            own = labels == label
-            mean = z[own].double().mean(0)
-            middle = float(mean.square().sum())
-            if self.features < _WIDE or middle > _FAR * (float(squares[own].mean()) - middle):
+            first = z[labels == label].double()
+            mean = first.mean(0)
+            alone = len(first) == 1  # the spread about a mean of one is no spread
+            near = z.double() if alone else first
+            spread = float((near - near.mean(0)).square().sum(1).mean())
+            if self.features < _WIDE or float(mean.square().sum()) > _FAR * spread:
                 self._reference[label] = mean
                 self._offset[label] = True
                 self._shifted = True
@@ -124,26 +168,6 @@ class ClassMoments:
     def _widen(self, dtype: torch.dtype) -> None:
         if dtype is torch.float64 and self._sum.dtype is not torch.float64:
             self._sum, self._reference = self._sum.double(), self._reference.double()
-
-    def _checked(self, z: Tensor, y: Tensor | None, ids: Tensor) -> Tensor:
-        if z.shape[1] != self.features or len(ids) != len(z):
-            raise BadData(
-                f"expected features of shape (n, {self.features}) with n ids, got "
-                f"{tuple(z.shape)} with {len(ids)}"
-            )
-        if (y is not None) is not self.labelled or (y is not None and len(y) != len(z)):
-            raise BadData(
-                "give one label an image"
-                if self.labelled
-                else "these moments were begun without labels: begin them with a class count"
-            )
-        labels = torch.zeros(len(z), dtype=torch.int64) if y is None else y.cpu()
-        found = labels.numpy()
-        if len(found) and not 0 <= found.min() <= found.max() < self.classes:
-            raise BadData(
-                f"labels run from {found.min()} to {found.max()}, expected 0 to {self.classes - 1}"
-            )
-        return labels
 
     @torch.no_grad()
     def merge(self, other: "ClassMoments") -> None:
@@ -206,7 +230,7 @@ class ClassMoments:
         about = torch.zeros(shape, dtype=torch.float64)
         between = torch.zeros(1 + shape[0], dtype=torch.float64)
         whole, weights = _weights(count), _weights(left)
-        columns = max(1, _BLOCK_VALUES // len(self._sum))
+        columns = max(1, _COLUMNS // len(self._sum))
         for start in range(0, self.features, columns):
             part = slice(start, start + columns)
             reference = self._reference[:, part].double()
@@ -286,6 +310,11 @@ def stream_order(y: Labels | None, ids: Int64[Tensor, " n"], groups: int) -> Int
     return cells.argsort(stable=True)
 
 
+def _check_finite(z: Tensor) -> None:
+    if not torch.isfinite(z).all():
+        raise BadData("features hold NaN or infinity: check the model's weights and the images")
+
+
 def _squared_norms(z: Float[Tensor, "n f"]) -> Float64[Tensor, " n"]:
     """Sum of squares of each row.
 
@@ -294,11 +323,11 @@ def _squared_norms(z: Float[Tensor, "n f"]) -> Float64[Tensor, " n"]:
     """
     head = z.shape[1] - z.shape[1] % _RUN
     runs = torch.linalg.vector_norm(z[:, :head].unflatten(1, (-1, _RUN)), dim=2)
-    rest = torch.linalg.vector_norm(z[:, head:], dim=1)
-    squares = runs.double().square_().sum(1) + rest.double().square_()
-    if not torch.isfinite(squares.sum()):
-        if not torch.isfinite(z).all():
-            raise BadData("features hold NaN or infinity: check the model's weights and the images")
+    squares = runs.double().square_().sum(1)
+    if head < z.shape[1]:
+        squares += torch.linalg.vector_norm(z[:, head:], dim=1).double().square_()
+    if not math.isfinite(float(squares.sum())):
+        _check_finite(z)
         squares = torch.linalg.vector_norm(z, dim=1, dtype=torch.float64).square_()
     return squares
 

@@ -6,6 +6,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
+import torch
 from torch import Tensor, fx
 
 from splitveil.errors import UnknownName
@@ -14,11 +15,22 @@ from splitveil.partition.flow import Fact, execute, last_uses
 from splitveil.partition.frontier import Frontier
 from splitveil.partition.layout import Layout
 from splitveil.partition.naming import Outline
+from splitveil.partition.reuse import overwriting
 from splitveil.partition.split import halves, needed
 from splitveil.partition.types import Cut, Partition
 from splitveil.release.base import Release
 from splitveil.release.identity import Identity
 from splitveil.shapes import Features
+
+
+@dataclass(frozen=True, eq=False)
+class _Stream:
+    """What a pass over some cuts does at each step."""
+
+    due: Mapping[fx.Node, Layout]
+    dying: Mapping[fx.Node, list[fx.Node]]
+    stop: int
+    overwriting: frozenset[fx.Node]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +47,10 @@ class Traced:
     tracer: str
     trainable: bool
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def _streams(self) -> "dict[tuple[str, ...], _Stream]":
+        return {}
 
     @cached_property
     def _finder(self) -> CutFinder:
@@ -105,16 +121,11 @@ class Traced:
         It comes as soon as the one pass gets there and is not kept, so memory is that of a forward
         pass; `features` packs the same rows, side by side, for each cut.
         """
-        due = {
-            node: Layout((part,))
-            for cut in cuts
-            for node, part in zip(self._frontier(cut).nodes, cut.layout.parts, strict=True)
-        }
-        order = {node: index for index, node in enumerate(self.module.graph.nodes)}
-        stop = max((order[node] for node in due), default=-1) + 1
-        for node, values in self._walk(x, last_uses(self.module.graph), stop):
-            if node in due:
-                yield node.name, due[node].pack([values[node]])
+        plan = self._streamed(tuple(cut.id for cut in cuts), cuts)
+        spare = frozenset() if torch.is_grad_enabled() else plan.overwriting
+        for node, values in self._walk(x, plan.dying, plan.stop, spare):
+            if node in plan.due:
+                yield node.name, plan.due[node].pack([values[node]])
 
     def forward_with_features(
         self, x: Tensor, cuts: Sequence[Cut]
@@ -137,6 +148,22 @@ class Traced:
         if cut.id not in finder.frontiers:
             raise UnknownName("cut", cut.name, {known.name for known in self.menu()})
         return finder.frontiers[cut.id]
+
+    def _streamed(self, ids: tuple[str, ...], cuts: Sequence[Cut]) -> "_Stream":
+        if ids not in self._streams:
+            due = {
+                node: Layout((part,))
+                for cut in cuts
+                for node, part in zip(self._frontier(cut).nodes, cut.layout.parts, strict=True)
+            }
+            order = {node: index for index, node in enumerate(self.module.graph.nodes)}
+            self._streams[ids] = _Stream(
+                due=due,
+                dying=last_uses(self.module.graph),
+                stop=max((order[node] for node in due), default=-1) + 1,
+                overwriting=overwriting(self.module, due),
+            )
+        return self._streams[ids]
 
     def _run(self, x: Tensor, cuts: Sequence[Cut], *, whole: bool) -> tuple[Any, dict[str, Tensor]]:
         graph = self.module.graph
@@ -165,13 +192,21 @@ class Traced:
         return result, {cut.id: found[cut.id] for cut in cuts}
 
     def _walk(
-        self, x: Tensor, dying: Mapping[fx.Node, list[fx.Node]], stop: int
+        self,
+        x: Tensor,
+        dying: Mapping[fx.Node, list[fx.Node]],
+        stop: int,
+        overwriting: frozenset[fx.Node] = frozenset(),
     ) -> Iterator[tuple[fx.Node, dict[fx.Node, Any]]]:
         """Each step just taken, with the values alive then; those in `dying` go after theirs."""
         values_of: dict[fx.Node, Any] = {}
         for node in islice(self.module.graph.nodes, stop):
-            placeholder = node.op == "placeholder"
-            values_of[node] = x if placeholder else execute(node, values_of, self.module)
+            if node.op == "placeholder":
+                values_of[node] = x
+            elif node in overwriting:
+                values_of[node] = torch.relu_(values_of[node.all_input_nodes[0]])
+            else:
+                values_of[node] = execute(node, values_of, self.module)
             yield node, values_of
             for dead in dying[node]:
                 del values_of[dead]
