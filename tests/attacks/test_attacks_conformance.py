@@ -1,8 +1,12 @@
 import pytest
 
 from splitveil.attacks import (
+    AttentionDecoder,
     ClassMean,
     Decoder,
+    EnhancedDecoder,
+    EnhancedRepresentation,
+    InverseResidual,
     MeanImage,
     NearestAuxiliary,
     NearestFeatures,
@@ -10,6 +14,7 @@ from splitveil.attacks import (
     PatchRidge,
     PosteriorMean,
     Ridge,
+    SmallDecoder,
     __all__,
 )
 from splitveil.attacks.base import Attack
@@ -30,6 +35,12 @@ ATTACKS = (
     PatchRidge(neighbourhoods=(3,), samples=30),
     Decoder(epochs=1, width=8, depth=1),
     Decoder(epochs=2, width=8, depth=1, precision="bf16-mixed"),
+    SmallDecoder(epochs=1, width=8),
+    AttentionDecoder(epochs=1, width=8, depth=1, heads=2, flips=True),
+    EnhancedRepresentation(epochs=1, width=8, start="mean", representation="dropout"),
+    EnhancedRepresentation(epochs=1, width=8, start="mean", representation="spectrum"),
+    EnhancedDecoder(epochs=1, width=8, start="mean"),
+    InverseResidual(epochs=1, width=8, depth=1, start="mean", representation="bottleneck"),
 )
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from splitveil.attacks import Decoder, PatchRidge, Ridge
 from splitveil.attacks.base import Attack
-from splitveil.attacks.decoder import Decoded
+from splitveil.attacks.inverse_network import Decoded
 from splitveil.errors import BadInput, BadPlan
 from splitveil.rng import Rng
 from splitveil.threat import BlackBox, Observation
@@ -75,7 +75,7 @@ def test_a_random_release_is_drawn_anew_by_white_box_only(vectors: Problem) -> N
     x, y = vectors.auxiliary.x, vectors.auxiliary.y
     assert y is not None
     noisy = Problem(partition_of(head, (12,), sigma=0.3), x, y, vectors.x_test, vectors.y_test)
-    recipe = replace(SMALL, epochs=25, width=32)
+    recipe = replace(SMALL, epochs=12, width=32, batch=64)
     whole = noisy.knowledge(queries=1000)
     black = BlackBox(whole.auxiliary, whole.tail, whole.layout, True, True, oracle=whole.oracle)
     observation = Observation(noisy.z_test, whole.layout, noisy.y_test)

@@ -1,7 +1,11 @@
 """Attacks: each tries to rebuild the input from what was sent."""
 
+from splitveil.attacks.attention_decoder import AttentionDecoder
 from splitveil.attacks.class_mean import ClassMean
 from splitveil.attacks.decoder import Decoder
+from splitveil.attacks.enhanced_decoder import EnhancedDecoder
+from splitveil.attacks.enhanced_representation import EnhancedRepresentation
+from splitveil.attacks.inverse_residual import InverseResidual
 from splitveil.attacks.mean_image import MeanImage
 from splitveil.attacks.nearest_auxiliary import NearestAuxiliary
 from splitveil.attacks.nearest_features import NearestFeatures
@@ -9,10 +13,15 @@ from splitveil.attacks.partial_least_squares import PartialLeastSquares
 from splitveil.attacks.patch_ridge import PatchRidge
 from splitveil.attacks.posterior_mean import PosteriorMean
 from splitveil.attacks.ridge import Ridge
+from splitveil.attacks.small_decoder import SmallDecoder
 
 __all__ = [
+    "AttentionDecoder",
     "ClassMean",
     "Decoder",
+    "EnhancedDecoder",
+    "EnhancedRepresentation",
+    "InverseResidual",
     "MeanImage",
     "NearestAuxiliary",
     "NearestFeatures",
@@ -20,4 +29,5 @@ __all__ = [
     "PatchRidge",
     "PosteriorMean",
     "Ridge",
+    "SmallDecoder",
 ]

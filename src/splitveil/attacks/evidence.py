@@ -12,10 +12,12 @@ from splitveil.errors import BadInput, BudgetExceeded, KnowledgeMissing
 from splitveil.nets import evaluating
 from splitveil.partition.layout import Layout
 from splitveil.rng import Rng
+from splitveil.shapes import Features
 from splitveil.threat import Auxiliary, BlackBox, Observation, QueryFree, WhiteBox
 
 _FEWEST = 2
-_BATCH = 256
+BATCH = 256
+"""Images that go through the head together; what it gives depends on it in the last bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +77,20 @@ def targets(attack: Attack, knowledge: QueryFree) -> AuxiliaryTargets:
     return _checked(knowledge.auxiliary, labelled=knowledge.knows_label)
 
 
-def gather(attack: Attack, knowledge: QueryFree, rng: Rng, *, limit: int | None = None) -> Evidence:
+def gather(
+    attack: Attack,
+    knowledge: QueryFree,
+    rng: Rng,
+    *,
+    limit: int | None = None,
+    encoded: Features | None = None,
+) -> Evidence:
     """Auxiliary targets and what the device would send for them.
 
     A white-box attacker runs the head itself, through the release if it knows the defence. A
     black-box attacker queries the oracle once an image, for as many as the budget allows. At most
-    `limit` images are used, chosen at random.
+    `limit` images are used, chosen at random. `encoded` is what the head gave for all auxiliary
+    targets where that is known already; a white-box attacker then need not run it.
 
     Raises:
         KnowledgeMissing: if `knowledge` is weaker than the attack requires.
@@ -91,8 +101,12 @@ def gather(attack: Attack, knowledge: QueryFree, rng: Rng, *, limit: int | None 
     if not isinstance(knowledge, BlackBox):
         raise KnowledgeMissing(f"{type(knowledge).__name__} grants no features of any image")
     few = affordable(knowledge, limit=limit)
-    found = _checked(_choose(knowledge.auxiliary, few, rng), labelled=knowledge.knows_label)
-    z = transmitted(knowledge, found.x.unflatten(1, found.shape) if found.shape else found.x, rng)
+    kept = chosen(knowledge.auxiliary, few, rng)
+    found = _checked(part_of(knowledge.auxiliary, kept), labelled=knowledge.knows_label)
+    if encoded is None:
+        z = transmitted(knowledge, found.x.unflatten(1, found.shape), rng)
+    else:
+        z = released(knowledge, encoded if kept is None else encoded[kept], rng)
     z = z.detach().float()
     if z.ndim != 2 or z.shape[1] != knowledge.layout.size:
         raise BadInput(
@@ -108,11 +122,27 @@ def transmitted(knowledge: BlackBox, x: Tensor, rng: Rng) -> Tensor:
     """What the attacker believes the device sends for `x`: shape (n, f)."""
     if not isinstance(knowledge, WhiteBox):
         return knowledge.oracle(x, rng.child("oracle"))
+    return released(knowledge, encode(knowledge, x), rng)
+
+
+def encode(knowledge: WhiteBox, x: Tensor) -> Tensor:
+    """What the head gives for `x`, before any release: shape (n, f)."""
     with evaluating(knowledge.head):
-        z = torch.cat([knowledge.head(batch) for batch in x.split(_BATCH)])
-        if knowledge.knows_defence:
-            z = knowledge.release(z, rng.child("release").torch())
-    return z
+        return torch.cat([knowledge.head(batch) for batch in x.split(BATCH)])
+
+
+@torch.no_grad()
+def released(knowledge: QueryFree, z: Tensor, rng: Rng) -> Tensor:
+    """Features `z` through the release, if the attacker holds it and knows of it.
+
+    Raises:
+        KnowledgeMissing: if the attacker does not hold the head that gave `z`.
+    """
+    if not isinstance(knowledge, WhiteBox):
+        raise KnowledgeMissing(f"{type(knowledge).__name__} grants no features but the oracle's")
+    if not knowledge.knows_defence:
+        return z
+    return knowledge.release(z, rng.child("release").torch())
 
 
 def affordable(knowledge: BlackBox, *, limit: int | None = None) -> int:
@@ -163,11 +193,18 @@ def observed(
     return z.detach().to(device).float().mean(1), rows
 
 
-def _choose(auxiliary: Auxiliary, count: int, rng: Rng) -> Auxiliary:
+def chosen(auxiliary: Auxiliary, count: int, rng: Rng) -> Tensor | None:
+    """Positions of `count` auxiliary targets; None for all."""
     if count >= len(auxiliary.x):
-        return auxiliary
+        return None
     order = torch.randperm(len(auxiliary.x), generator=rng.child("subset").torch())
-    kept = order[:count].sort().values.to(auxiliary.x.device)
+    return order[:count].sort().values.to(auxiliary.x.device)
+
+
+def part_of(auxiliary: Auxiliary, kept: Tensor | None) -> Auxiliary:
+    """The auxiliary targets at some positions; None for all."""
+    if kept is None:
+        return auxiliary
     y = auxiliary.y
     return replace(auxiliary, x=auxiliary.x[kept], y=None if y is None else y[kept])
 

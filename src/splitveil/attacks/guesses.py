@@ -16,10 +16,21 @@ _CERTAIN = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Guesses:
-    """Fitted linear inversions, the one with the least error on unseen targets first."""
+class Middle:
+    """The class mean x_mean[row], whatever z says."""
 
-    fitted: tuple[Linear | Local, ...]
+    x_mean: Tensor
+
+    def predict(self, z: Tensor, rows: Tensor) -> Tensor:
+        """The means of label rows (n,): targets (n, d)."""
+        return self.x_mean[rows]
+
+
+@dataclass(frozen=True, eq=False)
+class Guesses:
+    """Fitted inversions, the one with the least error on unseen targets first."""
+
+    fitted: tuple[Linear | Local | Middle, ...]
 
     def __call__(self, z: Tensor, rows: Tensor) -> Tensor:
         """Map z (n, f) and label rows (n,) to guesses (n, guesses, d), not clamped."""
@@ -28,6 +39,12 @@ class Guesses:
     def centre(self, rows: Tensor) -> Tensor:
         """The class means around which all guess: (n, 1, d)."""
         return self.fitted[0].x_mean[rows][:, None]
+
+    @staticmethod
+    def middle(found: Evidence) -> tuple["Guesses", Tensor]:
+        """The class mean as the only guess, which asks no z: for all targets (n, 1, d)."""
+        only = Middle(found.classes.means(found.x, found.rows))
+        return Guesses((only,)), only.predict(found.z, found.rows)[:, None]
 
     @staticmethod
     def learn(found: Evidence, rng: Rng) -> tuple["Guesses", Tensor]:
