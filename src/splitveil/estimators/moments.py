@@ -14,8 +14,9 @@ from splitveil.estimators.scatter import Moments, summary
 from splitveil.shapes import Features, Labels
 
 _COLUMNS = 1 << 17  # values of all cells looked at together when figures are derived
-_RUN = 1024  # features whose squares are added before they are rounded to float64
+_RUN = 512  # features whose squares are added before they are rounded to float64
 _WIDE = 2048  # features from which rounding in a mean averages out over them
+_FIRST = 16  # images of a class that choose its reference
 _FAR = 8.0  # |mean|² in units of R_c² beyond which squares about zero lose digits
 _GROUPS = (16, 8, 4, 2)
 
@@ -153,10 +154,10 @@ class ClassMoments:
         if bool(fresh.any()):
             _check_finite(z)
         for label in fresh.nonzero().flatten().tolist():
-            first = z[labels == label].double()
+            first = z[(labels == label).nonzero().flatten()[:_FIRST]].double()
             mean = first.mean(0)
             alone = len(first) == 1  # the spread about a mean of one is no spread
-            near = z.double() if alone else first
+            near = z[:_FIRST].double() if alone else first
             spread = float((near - near.mean(0)).square().sum(1).mean())
             if self.features < _WIDE or float(mean.square().sum()) > _FAR * spread:
                 self._reference[label] = mean
