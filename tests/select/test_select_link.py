@@ -7,24 +7,26 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import binom
-from select_candidates import quantity
+from select_candidates import candidate, quantity
 from select_runs import attack, cost, write_run
 from torch import Tensor, nn
 
 from splitveil.errors import BadPlan
 from splitveil.numerics import quantile_between
 from splitveil.partition import measure_costs, trace
-from splitveil.quantities import Kind
+from splitveil.quantities import Direction, Kind, Quantity
 from splitveil.rng import Rng
 from splitveil.select import (
     Energy,
     Limits,
     Link,
+    Scenario,
     link_of_trace,
     read_candidates,
     read_records,
     read_trace,
     select,
+    worst_case,
 )
 from splitveil.select.limits import breaches
 
@@ -140,6 +142,38 @@ def test_energy_is_a_limit(tmp_path: Path) -> None:
     assert select(found, Limits(max_energy=0.002)).chosen == found[1]
     (broken,) = breaches(found[0], Limits(max_energy=0.002))
     assert str(broken) == "energy 4mJ > 2mJ"
+
+
+def bound(value: float) -> Quantity:
+    return Quantity(
+        value=value,
+        low=value,
+        high=1.0,
+        unit="mse per value",
+        kind=Kind.CONFIDENCE,
+        n=100,
+        direction=Direction.LOWER,
+    )
+
+
+def test_a_proved_error_is_a_limit_and_nothing_proved_is_zero() -> None:
+    low, high, none = (
+        candidate(name, bound=given)
+        for name, given in (("low", bound(0.01)), ("high", bound(0.02)), ("none", None))
+    )
+    found = select([low, high, none], Limits(min_bound=0.015))
+    assert found.fitting == (high,)
+    assert [str(broken[0]) for _, broken in found.failing] == [
+        "proved error 0.01 < 0.015",
+        "proved error 0 < 0.015",
+    ]
+    relaxed = select([low, none], Limits(min_bound=0.015)).relaxations
+    assert [str(one) for one in relaxed] == ["--min-bound 0.01 (-0.005)"]
+    scenarios = [
+        Scenario(name=str(i), candidates=(candidate("same", bound=given),))
+        for i, given in enumerate((bound(0.02), bound(0.01)))
+    ]
+    assert worst_case(scenarios)[0].bound == bound(0.01)
 
 
 class Skip(nn.Module):

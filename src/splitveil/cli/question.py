@@ -15,7 +15,7 @@ from splitveil.select import (
     read_trace,
 )
 from splitveil.select.prefer import Preference
-from splitveil.select.units import bits_per_second, byte_count, count, joules, seconds, share
+from splitveil.select.units import bits_per_second, byte_count, count, error, joules, seconds, share
 
 _READERS = {
     "max_leakage": share,
@@ -25,6 +25,7 @@ _READERS = {
     "max_memory": byte_count,
     "max_edge_parameters": count,
     "max_energy": joules,
+    "min_bound": error,
 }
 
 
@@ -122,8 +123,8 @@ def _weights(text: str) -> dict[str, float]:
         name, _, value = (word.strip() for word in part.partition("="))
         try:
             weights[name] = float(value)
-        except ValueError as error:
+        except ValueError as unread:
             raise BadPlan(
                 f"--weigh: expected weights such as leakage=2,latency=1; got '{text}'"
-            ) from error
+            ) from unread
     return weights

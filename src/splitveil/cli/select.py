@@ -80,6 +80,15 @@ def select(
             rich_help_panel=_LIMITS,
         ),
     ] = None,
+    min_bound: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MSE",
+            help="Least mean squared error per value that must be proved of every attacker, such "
+            "as 0.01; only noisy releases have one.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
     bandwidth: Annotated[
         list[str] | None,
         typer.Option(
@@ -184,6 +193,7 @@ def select(
         max_memory=max_memory,
         max_edge_parameters=max_edge_parameters,
         max_energy=max_energy,
+        min_bound=min_bound,
     )
     links = asked.links_of(bandwidth or (), bandwidth_trace or (), rtt, limits)
     energy = asked.energy_of(joules_per_gflop, joules_per_megabyte, limits)
@@ -226,7 +236,11 @@ def _answered(
             trouble, code = str(error), code or INCONCLUSIVE
         if second is not None:
             limits = question.limits
-            fresh = Limits(max_leakage=limits.max_leakage, min_accuracy=limits.min_accuracy)
+            fresh = Limits(
+                max_leakage=limits.max_leakage,
+                min_accuracy=limits.min_accuracy,
+                min_bound=limits.min_bound,
+            )
             if second.alarms or breaches(second.candidate, fresh):
                 code = GATE_FAILED
             elif second.candidate.missing:

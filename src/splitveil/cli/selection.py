@@ -12,7 +12,7 @@ from rich.table import Table
 from splitveil.audit.verdict import PLAIN
 from splitveil.quantities import Quantity
 from splitveil.select import Candidate, Knee, Records, Selection, Sensitivity, dominates
-from splitveil.select.limits import option
+from splitveil.select.limits import option, proved_error
 from splitveil.select.met import CHEAP
 from splitveil.select.prefer import Preference
 from splitveil.select.reading import method_name
@@ -314,6 +314,11 @@ class Told:
             accuracy is None or accuracy.low < limits.min_accuracy
         ):
             yield f"The new accuracy breaks {option('min_accuracy')} {limits.min_accuracy:g}."
+        if limits.min_bound is not None and proved_error(found) < limits.min_bound:
+            yield (
+                f"The error proved there, {proved_error(found):.3g}, breaks {option('min_bound')} "
+                f"{limits.min_bound:g}."
+            )
         if found.missing:
             yield (
                 f"Inconclusive: not met in the new audit: {_methods(found.missing)}; the same "

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
 from splitveil.errors import BadPlan
+from splitveil.quantities import Direction
 from splitveil.select.candidates import Candidate
 from splitveil.select.units import written
 
@@ -14,7 +15,9 @@ class Limits:
 
     A candidate passes if the cautious end of its interval does: the upper end of leakage and of
     the 95th percentile of latency, the lower end of accuracy. `max_latency` is in seconds;
-    `max_payload` and `max_memory` in bytes and `max_energy` in joules, for one image.
+    `max_payload` and `max_memory` in bytes and `max_energy` in joules, for one image. `min_bound`
+    is the least mean squared error per value that must be proved of every attacker; a candidate
+    about which nothing was proved has 0.
 
     Raises:
         BadPlan: if a limit is negative, or a share above one.
@@ -27,6 +30,7 @@ class Limits:
     max_memory: float | int | None = None
     max_edge_parameters: float | int | None = None
     max_energy: float | int | None = None
+    min_bound: float | int | None = None
 
     def __post_init__(self) -> None:
         for name, value in self.given().items():
@@ -52,6 +56,14 @@ class Criterion:
     read: Callable[[Candidate], float | int | None]
 
 
+def proved_error(candidate: Candidate) -> float:
+    """The error per value below which no attacker gets; 0 where nothing was proved."""
+    bound = candidate.bound
+    if bound is None or not bound.is_bound or bound.direction is not Direction.LOWER:
+        return 0.0
+    return max(0.0, bound.low)
+
+
 CRITERIA: Mapping[str, Criterion] = {
     "max_leakage": Criterion(
         what="leakage", unit="share", sign=1, read=lambda one: one.leakage.high
@@ -74,6 +86,7 @@ CRITERIA: Mapping[str, Criterion] = {
         what="edge parameters", unit="", sign=1, read=lambda one: one.edge_parameters
     ),
     "max_energy": Criterion(what="energy", unit="J", sign=1, read=lambda one: one.energy),
+    "min_bound": Criterion(what="proved error", unit="share", sign=-1, read=proved_error),
 }
 """Every limit of `Limits` by name."""
 

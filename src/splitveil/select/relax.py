@@ -85,6 +85,9 @@ def _new_limit(breach: Breach) -> float | int | None:
     up = CRITERIA[breach.name].sign > 0
     if breach.value == 0 or not math.isfinite(breach.value):
         return breach.value if breach.value == 0 else None
+    typed = float(f"{breach.value:.4g}")
+    if typed >= breach.value if up else typed <= breach.value:
+        return typed
     step = 10.0 ** (math.floor(math.log10(abs(breach.value))) - 3)
     rounded = (math.ceil if up else math.floor)(breach.value / step) * step
     typed = float(f"{rounded:.4g}")

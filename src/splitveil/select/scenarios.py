@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from splitveil.errors import BadPlan
 from splitveil.quantities import Quantity
 from splitveil.select.candidates import Candidate
-from splitveil.select.limits import Limits, breaches
+from splitveil.select.limits import Limits, breaches, proved_error
 from splitveil.select.prefer import Chebyshev, Lexicographic
 from splitveil.select.reading import Records
 
@@ -116,6 +116,7 @@ def _worst(candidates: Sequence[Candidate], absent: Sequence[str]) -> Candidate:
         edge_seconds=_end([one.edge_seconds for one in candidates]),
         cloud_seconds=_end([one.cloud_seconds for one in candidates]),
         missing=tuple(sorted(missing)),
+        bound=min(candidates, key=proved_error).bound,
     )
 
 

@@ -87,6 +87,15 @@ def share(text: str, what: str) -> float:
     return value
 
 
+def error(text: str, what: str) -> float:
+    """A mean squared error per value of pixels in [0, 1].
+
+    Raises:
+        BadPlan: if it is no number, or negative.
+    """
+    return _read(text, what, {"": 1.0}, "a mean squared error such as 0.01")
+
+
 def _read(text: str, what: str, units: Mapping[str, float], wanted: str) -> float:
     match = _WRITTEN.fullmatch(text)
     size = _size(match[2], units) if match else None
