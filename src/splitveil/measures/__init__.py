@@ -25,6 +25,7 @@
 | `distance_correlation`, `hsic` | images and features | proxy |
 | `mine`, `nwj`, `info_nce`, `club` | images and features | proxy |
 | `genie_metric_bound` | the same, and any distance | theorem at confidence, lower |
+| `orbit_bound` | images, a head, noise, transforms | theorem at confidence or model, lower |
 | `payload_bound`, `capacity_bound` | a release | theorem, upper |
 | `variational_bound`, `log_det_bound` | features, a noisy release | theorem at confidence, upper |
 | `redundancy_bound` | the same and labels | theorem at confidence, upper |
@@ -58,6 +59,7 @@ from splitveil.measures.genie import (
 from splitveil.measures.genie_metric import (
     genie_metric_bound,
 )
+from splitveil.measures.genie_orbit import Orbit, orbit_bound
 from splitveil.measures.geometry import class_geometry
 from splitveil.measures.identification import (
     bayes_identification,
@@ -69,6 +71,7 @@ from splitveil.measures.identification import (
     success_error,
 )
 from splitveil.measures.information import (
+    FlowTraining,
     LeakBudget,
     capacity_bound,
     dithered_bound,
@@ -105,8 +108,10 @@ from splitveil.measures.paired import (
 )
 from splitveil.measures.perception import efficientnet_lite0
 from splitveil.measures.proxies import (
+    Calibrated,
     CriticTraining,
     Rung,
+    calibrated,
     calibration_ladder,
     club,
     distance_correlation,
@@ -146,14 +151,17 @@ from splitveil.measures.vortex import (
 __all__ = [
     "Bands",
     "BayesianInformation",
+    "Calibrated",
     "CosineBands",
     "CriticTraining",
     "Equivalence",
+    "FlowTraining",
     "GalleryBlock",
     "GeniePoint",
     "LeakBudget",
     "MixtureSource",
     "NoiseNeeded",
+    "Orbit",
     "PrincipalBands",
     "RadiusChange",
     "Ranks",
@@ -164,6 +172,7 @@ __all__ = [
     "band_mse",
     "bayes_identification",
     "bayesian_information",
+    "calibrated",
     "calibration_ladder",
     "capacity_bound",
     "class_geometry",
@@ -207,6 +216,7 @@ __all__ = [
     "mse_per_image",
     "noise_needed",
     "nwj",
+    "orbit_bound",
     "pair_ball",
     "paired_difference",
     "paired_p_value",

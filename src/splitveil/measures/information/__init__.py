@@ -18,6 +18,7 @@
 
 from splitveil.measures.information.dithered import dithered_bound
 from splitveil.measures.information.entropy_floor import entropy_floor
+from splitveil.measures.information.flow import FlowTraining
 from splitveil.measures.information.identification import identification_floor
 from splitveil.measures.information.label_side import label_side_bound
 from splitveil.measures.information.leak_budget import (
@@ -35,6 +36,7 @@ from splitveil.measures.information.variational import variational_bound
 from splitveil.measures.information.water_filled import water_filled_bound
 
 __all__ = [
+    "FlowTraining",
     "LeakBudget",
     "capacity_bound",
     "dithered_bound",

@@ -1,5 +1,6 @@
 """An upper bound on what is sent, from a marginal that need not be right."""
 
+import torch
 from torch import Tensor
 
 from splitveil.errors import BadData, BadPlan
@@ -11,6 +12,7 @@ from splitveil.estimators.marginals import (
 )
 from splitveil.measures.checks import OtherLabels, finite
 from splitveil.measures.galleries import NO_GUARANTEE
+from splitveil.measures.information.flow import FlowTraining, fit_flow
 from splitveil.measures.information.marginal_rate import (
     Parts,
     checked_noisy,
@@ -32,6 +34,7 @@ def variational_bound(
     rng: Rng,
     *,
     labels: OtherLabels | None = None,
+    flow: FlowTraining | None = None,
     draws: int = 2,
     sends: int = 1,
     level: float = 0.95,
@@ -40,15 +43,17 @@ def variational_bound(
 
     The excess is KL(p(z) || r), so a poor fit loosens the bound but never breaks it. Half of the
     images fit r to what is sent (diagonal Gaussian, low-rank Gaussians, and with labels mixtures
-    of one Gaussian a class with a shared low-rank covariance) and pick the best; the other half
-    judges it once. r is mixed with a wide density, which bounds the log ratio, so the upper end is
-    an empirical Bernstein one: no normality is assumed. It never exceeds the release's capacity.
+    of one Gaussian a class with a shared low-rank covariance; a flow if asked) and pick the best;
+    the other half judges it once. r is mixed with a wide density, which bounds the log ratio, so
+    the upper end is an empirical Bernstein one: no normality is assumed. It never exceeds the
+    release's capacity.
 
     Args:
         features: clean features of images drawn like the private ones, at least 40.
         release: what is done to them, fitted on other images; it must confine features.
         rng: stream of the split and of noise.
         labels: classes of the images, for the mixtures; they do not enter the claim.
+        flow: how to train a flow as well, for features on curved sets; from 2 features on.
         draws: noise draws for each image.
         sends: how many times each image is sent; each send adds as much at most.
         level: confidence of the upper end.
@@ -73,12 +78,16 @@ def variational_bound(
     features = features.detach().cpu()
     parts = Parts.of(len(features), rng)
     sent = noisy(features[parts.scale], rng.child("fit").torch()).double()
+    candidates = _candidates(features, sent, labels, parts)
+    if flow is not None and width > 1:
+        fitted = features[torch.cat([parts.shape, parts.scale])]
+        candidates.append(fit_flow(fitted, noisy, least_variance(sent), flow, rng.child("flow")))
     upper, mean, name = rate_bound(
         features,
         None,
         release,
         parts,
-        _candidates(features, sent, labels, parts),
+        candidates,
         rng,
         draws=draws,
         level=level,
