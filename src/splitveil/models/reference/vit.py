@@ -47,11 +47,18 @@ class VisionTransformer(nn.Module):
     def __init__(self, channels: int, classes: int, width: int, depth: int, heads: int) -> None:
         nn.Module.__init__(self)
         self.patches = nn.Conv2d(channels, width, 4, stride=4)
-        self.token = nn.Parameter(torch.zeros(1, 1, width))
-        self.positions = nn.Parameter(torch.zeros(1, 65, width))
+        self.token = nn.Parameter(torch.empty(1, 1, width))
+        self.positions = nn.Parameter(torch.empty(1, 65, width))
+        self.reset_parameters()
         self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.classifier = nn.Linear(width, classes)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Class token and positions of an untrained network: zero."""
+        self.token.zero_()
+        self.positions.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels, 32, 32) to logits (n, classes)."""
