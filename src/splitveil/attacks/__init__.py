@@ -6,6 +6,7 @@ from splitveil.attacks.decoder import Decoder
 from splitveil.attacks.enhanced_decoder import EnhancedDecoder
 from splitveil.attacks.enhanced_representation import EnhancedRepresentation
 from splitveil.attacks.inverse_residual import InverseResidual
+from splitveil.attacks.likelihood import Likelihood
 from splitveil.attacks.mean_image import MeanImage
 from splitveil.attacks.nearest_auxiliary import NearestAuxiliary
 from splitveil.attacks.nearest_features import NearestFeatures
@@ -22,6 +23,7 @@ __all__ = [
     "EnhancedDecoder",
     "EnhancedRepresentation",
     "InverseResidual",
+    "Likelihood",
     "MeanImage",
     "NearestAuxiliary",
     "NearestFeatures",
