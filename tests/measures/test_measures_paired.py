@@ -10,6 +10,7 @@ from scipy import stats
 from torch import Tensor
 
 from splitveil.errors import BadData, BadPlan
+from splitveil.estimators.bootstrap import ratio_interval
 from splitveil.measures.over_seeds import log_ratio_over_seeds, mean_over_seeds
 from splitveil.measures.paired import equivalence, log_ratio, paired_difference, paired_p_value
 from splitveil.measures.r_squared import r_squared, spread_per_image
@@ -350,3 +351,18 @@ def test_float32_is_compared_in_float64() -> None:
     assert quantity.value == pytest.approx(
         float(np.mean(x.double().numpy()) - np.mean((x + 1).double().numpy()))
     )
+
+
+def test_a_log_ratio_keeps_images_in_pairs() -> None:
+    # one image of each pair is the other's error by its own factor: sorting would hide the factors
+    generator = np.random.default_rng(0)
+    first = generator.gamma(4, 0.25, 400)
+    second = first * np.exp(generator.normal(0, 0.3, 400))
+    a, b = (torch.from_numpy(x)[None, None] for x in (first, second))
+    paired = log_ratio_over_seeds(a, b, Rng(0))
+    whole = ratio_interval(first, second, Rng(0))
+    width = np.log(whole.high / whole.low)
+    assert paired.value == pytest.approx(np.log(whole.value))
+    assert paired.high - paired.low == pytest.approx(width, rel=0.1)
+    alike = log_ratio_over_seeds(a, 2 * a, Rng(0))
+    assert alike.high - alike.low < 1e-9

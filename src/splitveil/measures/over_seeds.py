@@ -31,7 +31,7 @@ def mean_over_seeds(
     Raises:
         BadData: if there are fewer than two images, no seeds, or values are not finite.
     """
-    data = _seeded(values)
+    (data,) = _sorted(_seeded(values))
     interval = hierarchical_interval(data, rng, method=method)
     return Quantity(
         value=interval.value,
@@ -65,6 +65,7 @@ def log_ratio_over_seeds(
         raise BadData("errors are squared distances and cannot be negative")
     if not (a.any(2).all() and b.any(2).all()):
         raise BadData("a seed's errors are all zero: they have no ratio")
+    a, b = _sorted(a, b)
     interval = hierarchical_interval(a, rng, against=b, method=method)
     # a resample may draw only images without error
     low = -math.inf if math.isnan(interval.low) else interval.low
@@ -89,8 +90,13 @@ def _seeded(values: Tensor) -> NDArray[np.float64]:
         )
     finite(values, "values")
     data: NDArray[np.float64] = values.detach().to(torch.float64).cpu().numpy()
-    # sorted, so that the order of images changes no bit
-    return np.ascontiguousarray(data[:, :, np.lexsort(data.reshape(-1, n))])
+    return data
+
+
+def _sorted(*columns: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Images in one order for all columns, so that their order changes no bit and pairs stay."""
+    order = np.lexsort(np.concatenate([c.reshape(-1, c.shape[-1]) for c in columns]))
+    return tuple(np.ascontiguousarray(c[:, :, order]) for c in columns)
 
 
 def _assumptions(shape: tuple[int, ...], method: str) -> tuple[str, ...]:
