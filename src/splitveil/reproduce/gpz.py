@@ -5,8 +5,21 @@ Files of their own hold claims (`gpz_claims`) and experiments; each experiment i
 
 from splitveil.reproduce import gpz_claims
 from splitveil.reproduce.experiment import Draw, Make, Paper
+from splitveil.reproduce.gpz_attacks import abruptness, ceiling, tokens
+from splitveil.reproduce.gpz_radius import sanity, switch
+from splitveil.reproduce.gpz_zone import alignment, delay, depth, ranking
 
-MAKES: tuple[Make, ...] = ()
+MAKES: tuple[Make, ...] = (
+    sanity,
+    switch,
+    depth,
+    abruptness,
+    alignment,
+    ranking,
+    delay,
+    tokens,
+    ceiling,
+)
 DRAWS: tuple[Draw, ...] = ()
 
 PAPER = Paper(
