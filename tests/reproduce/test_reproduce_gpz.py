@@ -5,6 +5,7 @@ import math
 import re
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from splitveil.reproduce import gpz_attacks as attacks
 from splitveil.reproduce.bench import Reference
 from splitveil.reproduce.experiment import Arm, ArmMissing
 from splitveil.reproduce.gpz_claims import CLAIMS, NOISES
+from splitveil.reproduce.gpz_figures import figures
 from splitveil.reproduce.gpz_places import (
     PLACES,
     TOKEN,
@@ -231,6 +233,15 @@ def test_a_missing_arm_leaves_its_claims_undecided_with_the_reason() -> None:
     findings = depth(Scale(seeds=2)).findings(Planted({}))
     assert [f.verdict for f in findings] == [Verdict.UNDECIDED]
     assert "has not run" in findings[0].note
+
+
+def test_the_figures_show_every_network(tmp_path: Path) -> None:
+    figures(planted(*shapes(4)), Scale(seeds=2), tmp_path)
+    for name in ("gpz-eta.svg", "gpz-nc1.svg"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        ElementTree.fromstring(text)
+        assert all(f">{network}<" in text for network in PLACES)
+        assert len(text) < 200_000
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ Files of their own hold claims (`gpz_claims`) and experiments; each experiment i
 from splitveil.reproduce import gpz_claims
 from splitveil.reproduce.experiment import Draw, Make, Paper
 from splitveil.reproduce.gpz_attacks import abruptness, ceiling, tokens
+from splitveil.reproduce.gpz_figures import figures
 from splitveil.reproduce.gpz_radius import sanity, switch
 from splitveil.reproduce.gpz_zone import alignment, delay, depth, ranking
 
@@ -20,7 +21,7 @@ MAKES: tuple[Make, ...] = (
     tokens,
     ceiling,
 )
-DRAWS: tuple[Draw, ...] = ()
+DRAWS: tuple[Draw, ...] = (figures,)
 
 PAPER = Paper(
     name="gpz",
