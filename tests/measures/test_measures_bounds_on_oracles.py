@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import integrate, special, stats
 
-from splitveil.estimators import Spectrum
+from splitveil.estimators import ClassMoments, Spectrum, trace_information
 from splitveil.measures import (
     MixtureSource,
     bayesian_information,
@@ -20,6 +20,7 @@ from splitveil.measures import (
     genie_bound,
     genie_curve,
     genie_metric_bound,
+    leak_budget,
     local_dp_success,
     mixture_entropy_bounds,
     pair_ball,
@@ -307,3 +308,31 @@ def test_blind_guesses_at_normals() -> None:
         found = pair_ball(x, Rng(seed), radius=radius, level=0.95)
         failed += found.value < exact
     assert failed <= _allowed(_MANY)
+
+
+@pytest.mark.parametrize("shares", [(0.2, 0.2, 0.2, 0.2, 0.2), (0.6, 0.2, 0.1, 0.06, 0.04)])
+def test_intervals_of_budgets_cover(shares: tuple[float, ...]) -> None:
+    """Population budgets of five classes, from 200 images each time."""
+    generator = Rng(1, ("budget",)).torch()
+    centres = 2 * torch.randn(5, 8, generator=generator, dtype=F64)
+    spread, p, sigma = torch.linspace(0.5, 2, 5, dtype=F64), torch.tensor(shares, dtype=F64), 0.7
+    radii = 8 * spread.square()
+    apart = (centres - p @ centres).square().sum(1)
+    total = float(p @ (radii + apart))
+    inner = [trace_information(float(r), 8, sigma) for r in radii]
+    truths = {
+        "overall": trace_information(total, 8, sigma) / math.log(2),
+        "by_class": (float(p @ torch.tensor(inner, dtype=F64)) - float(p @ p.log())) / math.log(2),
+    }
+    missed = dict.fromkeys(truths, 0)
+    for seed in range(80):
+        draw = Rng(seed, ("budget",)).torch()
+        y = torch.multinomial(p, 200, replacement=True, generator=draw)
+        noise = torch.randn(200, 8, generator=draw, dtype=F64)
+        moments = ClassMoments(5, 8)
+        moments.update(centres[y] + spread[y][:, None] * noise, y, torch.arange(200))
+        budget = leak_budget(moments.result(), (sigma, 2.0, 3.0), values=1, scale="absolute")[0]
+        for name, truth in truths.items():
+            quantity = getattr(budget, name)
+            missed[name] += not quantity.low <= truth <= quantity.high
+    assert max(missed.values()) <= stats.binom.ppf(0.999, 80, 0.05)

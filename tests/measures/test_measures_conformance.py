@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from splitveil.errors import BadData
 from splitveil.estimators import ClassMoments
 from splitveil.measures import (
     accuracy,
@@ -73,7 +74,10 @@ def _features(n: int, rng: Rng) -> tuple[Tensor, ...]:
 def _radius(inputs: tuple[Tensor, ...], rng: Rng) -> Quantity:
     moments = ClassMoments(3, 6)
     moments.update(*inputs)
-    return radius(moments.result())["nc1"]
+    found = radius(moments.result())
+    if "nc1" not in found:
+        raise BadData("no class differs from another: there is no ratio")
+    return found["nc1"]
 
 
 def _vectors(n: int, rng: Rng) -> tuple[Tensor, ...]:

@@ -70,11 +70,11 @@ def test_recodings_of_the_ladder_are_bijections() -> None:
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_pairs_without_information_are_independent(source: str) -> None:
-    x, z = known_pairs(source, 0.0, 2, 4000, Rng(1))  # type: ignore[arg-type]
+    x, z = known_pairs(source, 0.0, 2, 4000, Rng(1))
     joined = torch.cat([x, z, x.square(), z.square()], 1).T.corrcoef()
     assert float(joined[:2, 2:4].abs().max()) < 0.06
     assert float(joined[4:6, 6:].abs().max()) < 0.08
-    x, z = known_pairs(source, 20.0, 4, 100, Rng(1))  # type: ignore[arg-type]
+    x, z = known_pairs(source, 20.0, 4, 100, Rng(1))
     assert bool(torch.isfinite(x).all())
     assert bool(torch.isfinite(z).all())
 
@@ -91,7 +91,7 @@ def test_a_value_comes_with_its_curve() -> None:
     assert [rung.nats for rung in found.ladders["spiral"]] == [0.5, 2.0]
     assert "spiral: 0.5 -> " in str(found)
     with pytest.raises(UnknownName, match="source"):
-        calibration_ladder(_first_value, Rng(0), source="moon")  # type: ignore[arg-type]
+        calibration_ladder(_first_value, Rng(0), source="moon")
 
 
 def _pairs(nats: float, seed: int = 3) -> tuple[Tensor, Tensor]:

@@ -60,12 +60,14 @@ class MixtureSource:
         drawn from it and sent through the real head.
 
         Raises:
-            BadInput: if noise is not positive, counts differ or x is not finite.
+            BadInput: if noise is not positive, counts differ, or x is empty or not finite.
         """
         if not 0 < noise < math.inf:
             raise BadInput(f"noise of a twin must be positive and finite, got {noise}")
         if labels is not None and len(labels) != len(x):
             raise BadInput(f"{len(x)} images for {len(labels)} labels: give one of each")
+        if not len(x):
+            raise BadInput("a twin needs at least 1 image, got none")
         finite(x, "images")
         flat = x.flatten(1).double().cpu()
         groups = [flat]

@@ -62,7 +62,8 @@ def leak_budget(
 
     Returns:
         One budget a noise. Unit: bit per input value. Kind: model, upper; the interval is that of
-        the moments, by jackknife, with all class radii moved together.
+        the moments, by jackknife, with all class radii moved together, and of the labels' shares.
+        Its upper end starts from scatters free of bias, as those of few images are too small.
 
     Raises:
         BadPlan: if there are fewer than three different noises, one is not positive, or there are
@@ -79,7 +80,7 @@ def leak_budget(
         s = noise * unit
         overall = [
             trace_information(t, moments.features, s) if t < math.inf else math.inf
-            for t in (total.value, total.low, total.high)
+            for t in (total.value, total.low, total.high * moments.n / max(1, moments.n - 1))
         ]
         found.append(
             LeakBudget(
@@ -145,20 +146,46 @@ def spectral_leak_budget(
 
 def _by_class(moments: Moments, noise: float, values: int) -> Quantity:
     within = moments.interval("within")
-    pairs = [(c, r) for c, r in zip(moments.counts, moments.class_radii, strict=True) if c]
-    factors = [1.0, 1.0, 1.0]
-    if within.value > 0:
-        factors = [1.0, within.low / within.value, within.high / within.value]
-    nats = [
-        _label_entropy([c for c, _ in pairs])
-        + sum(
-            c / moments.n * trace_information(factor * r, moments.features, noise) for c, r in pairs
+    down = within.low / within.value if within.value > 0 else 1.0
+    up = within.high / within.value if within.value > 0 else 1.0
+    shares = [c / moments.n for c in moments.counts if c]
+    plain = [r for c, r in zip(moments.counts, moments.class_radii, strict=True) if c]
+
+    def told(radii: Sequence[float]) -> float:
+        if not all(r < math.inf for r in radii):
+            return math.inf
+        return sum(
+            p * trace_information(r, moments.features, noise)
+            for p, r in zip(shares, radii, strict=True)
         )
-        if factor < math.inf
-        else math.inf
-        for factor in factors
-    ]
+
+    entropy = _label_entropy([c for c in moments.counts if c])
+    reach, bias = _label_reach(shares, moments.n)
+    nats = (
+        entropy + told(plain),
+        max(0.0, entropy - reach) + told([down * r for r in plain]),
+        entropy + reach + bias + told([up * r for r in _unbiased(moments)]),
+    )
     return _bits(nats, values, moments.n, ("classes are those of the labels given",))
+
+
+def _unbiased(moments: Moments) -> list[float]:
+    """Class radii free of bias; classes of one image take that of all, infinite if there is none.
+
+    Where nothing varies within any class, all are 0.
+    """
+    pooled = moments.values["within_unbiased"]
+    pooled = math.inf if math.isnan(pooled) else pooled
+    pairs = zip(moments.counts, moments.unbiased_class_radii, strict=True)
+    return [r if c > 1 else pooled for c, r in pairs if c]
+
+
+def _label_reach(shares: Sequence[float], n: int) -> tuple[float, float]:
+    """Two standard errors of the labels' entropy and its bias, nats (Miller)."""
+    logs = [math.log(p) for p in shares]
+    mean = sum(p * x for p, x in zip(shares, logs, strict=True))
+    spread = sum(p * (x - mean) ** 2 for p, x in zip(shares, logs, strict=True))
+    return 2 * math.sqrt(spread / n), (len(shares) - 1) / (2 * n)
 
 
 def _label_entropy(counts: Sequence[int]) -> float:

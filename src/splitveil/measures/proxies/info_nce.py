@@ -40,6 +40,7 @@ def info_nce(
     Raises:
         BadData: if counts differ, there are fewer than 400 images, or values are not finite.
     """
+    block = max(1, len(x) // 20)
     return held_out(
         x,
         features,
@@ -48,5 +49,5 @@ def info_nce(
         _value,
         rng,
         training=training,
-        note=f"contrastive form: never above log {len(x) // 20} = {math.log(len(x) / 20):.2f}",
+        note=f"contrastive form: never above log {block} = {math.log(block):.2f}",
     )

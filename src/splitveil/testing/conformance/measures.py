@@ -2,12 +2,13 @@
 
 import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from splitveil.errors import AuditError
 from splitveil.quantities import Quantity
 from splitveil.rng import Rng
 from splitveil.testing.conformance.state import nothing_touched, permuted
@@ -20,6 +21,8 @@ class MeasureCase:
     `measure` takes tensors that share their first axis, and a stream. `inputs` makes such tensors
     for n images. `ideal` makes them for a perfect outcome, whose value is `best`. `least` is the
     smallest n it accepts; `ordered` is True where the order of images may change the answer.
+    `variants` name other ways to call it on the same inputs that must answer or refuse: without
+    noise, without labels, with far more features than images.
     """
 
     measure: Callable[[tuple[Tensor, ...], Rng], Quantity]
@@ -29,6 +32,9 @@ class MeasureCase:
     best: float = math.nan
     least: int = 1
     ordered: bool = False
+    variants: Mapping[str, Callable[[tuple[Tensor, ...], Rng], Quantity]] = field(
+        default_factory=dict
+    )
 
 
 class MeasureConformance:
@@ -84,3 +90,67 @@ class MeasureConformance:
         inputs = case.inputs(60, Rng(1))
         with nothing_touched(*inputs):
             case.measure(inputs, Rng(2))
+
+    def test_never_a_silent_nan(self, case: MeasureCase) -> None:
+        inputs = case.inputs(60, Rng(1))
+        sound = case.measure(inputs, Rng(2))
+        for place, tensor in enumerate(inputs):
+            if not tensor.is_floating_point():
+                continue
+            broken = tensor.clone()
+            broken.view(-1)[0] = math.nan
+            try:
+                quantity = case.measure((*inputs[:place], broken, *inputs[place + 1 :]), Rng(2))
+            except AuditError as error:
+                _one_line(error)
+            else:
+                unused = quantity == sound
+                assert unused, f"NaN in input {place} went through as {quantity}"
+
+    def test_answers_or_refuses_odd_inputs(self, case: MeasureCase) -> None:
+        inputs = case.inputs(60, Rng(1))
+        odd = {
+            "infinite": _floats(inputs, lambda t: torch.full_like(t, math.inf)),
+            "constant": _floats(inputs, torch.ones_like),
+            "zero": _floats(inputs, torch.zeros_like),
+            "huge": _floats(inputs, lambda t: 1e30 * t),
+            "one class": _labels(inputs, torch.zeros_like),
+            "classes of one": _labels(inputs, lambda t: torch.arange(len(t))),
+            "one image": tuple(t[:1] for t in inputs),
+            "no image": tuple(t[:0] for t in inputs),
+        }
+        for name, given in odd.items():
+            self._answers_or_refuses(case.measure, given, name)
+
+    def test_variants_answer_or_refuse(self, case: MeasureCase) -> None:
+        for name, measure in case.variants.items():
+            self._answers_or_refuses(measure, case.inputs(60, Rng(1)), name)
+
+    def _answers_or_refuses(
+        self,
+        measure: Callable[[tuple[Tensor, ...], Rng], Quantity],
+        inputs: tuple[Tensor, ...],
+        name: str,
+    ) -> None:
+        try:
+            quantity = measure(inputs, Rng(2))
+        except AuditError as error:
+            _one_line(error)
+        except Exception as error:
+            raise AssertionError(f"{name}: {type(error).__name__}: {error}") from error
+        else:
+            assert isinstance(quantity, Quantity), f"{name}: expected a Quantity or a refusal"
+
+
+def _one_line(error: AuditError) -> None:
+    text = str(error)
+    assert text, "a refusal must say what to do"
+    assert "\n" not in text, f"a refusal is one line: {text}"
+
+
+def _floats(inputs: tuple[Tensor, ...], change: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
+    return tuple(change(t) if t.is_floating_point() else t for t in inputs)
+
+
+def _labels(inputs: tuple[Tensor, ...], change: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
+    return tuple(t if t.is_floating_point() else change(t) for t in inputs)
