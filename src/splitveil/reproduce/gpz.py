@@ -6,6 +6,7 @@ Files of their own hold claims (`gpz_claims`) and experiments; each experiment i
 from splitveil.reproduce import gpz_claims, gpz_training_claims
 from splitveil.reproduce.experiment import Draw, Make, Paper
 from splitveil.reproduce.gpz_attacks import abruptness, ceiling, tokens
+from splitveil.reproduce.gpz_enhanced import enhancement
 from splitveil.reproduce.gpz_figures import figures
 from splitveil.reproduce.gpz_jump_findings import columns, control, other_data, token
 from splitveil.reproduce.gpz_radius import sanity, switch
@@ -22,6 +23,7 @@ MAKES: tuple[Make, ...] = (
     delay,
     tokens,
     ceiling,
+    enhancement,
     vortex,
     control,
     columns,
