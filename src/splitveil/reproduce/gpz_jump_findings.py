@@ -22,7 +22,7 @@ from splitveil.reproduce.gpz_interventions import (
     TokenArm,
     column_arms,
 )
-from splitveil.reproduce.gpz_probe import error_ratio, over_seeds
+from splitveil.reproduce.gpz_probe import error_ratio, for_other_seeds, over_seeds
 from splitveil.rng import Rng
 
 _RNG = Rng(0, ("gpz", "jump"))
@@ -74,7 +74,9 @@ def judge_control(evidence: Evidence) -> tuple[Finding, ...]:
             Reading(
                 measured="zones found under permuted labels",
                 subject=arm.network,
-                quantity=_exact(float(zone["start"] is not None), n=1),
+                quantity=Quantity.exact(
+                    float(zone["start"] is not None), unit="zones", kind=Kind.MEASURED, n=1
+                ),
             )
         )
     return (Finding(claim=claims.NO_ZONE, quantities=tuple(readings), seeds=1),)
@@ -94,8 +96,8 @@ def judge_elsewhere(evidence: Evidence, scale: Scale) -> tuple[Finding, ...]:
     seeds = max(map(len, done.values()))
     fashion = by_data["fashion-mnist"]
     readings: dict[Any, Iterable[Reading]] = {
-        claims.ZONE_AT_JUMP: _near_jump(done),
-        claims.SHIFTED: _shifted(done),
+        claims.ZONE_AT_JUMP: _near_jump(done, scale.seeds),
+        claims.SHIFTED: _shifted(done, scale.seeds),
         claims.PADDING: _padding(fashion) if fashion else (),
         claims.EQUAL_SIZE: _equal_size(fashion) if fashion else (),
     }
@@ -122,7 +124,7 @@ def judge_columns(evidence: Evidence, scale: Scale) -> tuple[Finding, ...]:
         claims.UNLEARNT: _unlearnt(whole),
         claims.TRUE_LABELS: _true_labels(whole),
         claims.SKIPS: _skips(whole),
-        claims.CLASS_COUNT: _class_count(paired) if paired else (),
+        claims.CLASS_COUNT: _class_count(paired, scale.seeds) if paired else (),
         claims.STEPS: (_correlations(whole)[0],),
         claims.NOT_DEPTH: _correlations(whole)[1:],
     }
@@ -155,7 +157,7 @@ def judge_tokens(evidence: Evidence, scale: Scale) -> tuple[Finding, ...]:
     return (finding,)
 
 
-def _near_jump(done: dict[str, list[Measured]]) -> Iterable[Reading]:
+def _near_jump(done: dict[str, list[Measured]], seeds: int) -> Iterable[Reading]:
     for name, runs in done.items():
         zones: list[Any] = [one.details["zone"] for one in runs]
         rules = {
@@ -169,17 +171,17 @@ def _near_jump(done: dict[str, list[Measured]]) -> Iterable[Reading]:
             yield Reading(
                 measured=f"share of seeds with {rule} within one cut of the jump",
                 subject=name,
-                quantity=_exact(float(np.mean(hits)), n=len(hits)),
+                quantity=_share(hits, seeds),
             )
 
 
-def _shifted(done: dict[str, list[Measured]]) -> Iterable[Reading]:
+def _shifted(done: dict[str, list[Measured]], seeds: int) -> Iterable[Reading]:
     for name, runs in done.items():
         hits = [abs(_jump(one, "own") - _jump(one, "shifted")) <= 1 for one in runs]
         yield Reading(
             measured="share of seeds with the shifted attacker's jump within one cut",
             subject=name,
-            quantity=_exact(float(np.mean(hits)), n=len(hits)),
+            quantity=_share(hits, seeds),
         )
         last = CUTS[-1]
         other, own = ([one.arrays[f"{side}/{last}"] for one in runs] for side in ("shifted", "own"))
@@ -204,14 +206,11 @@ def _equal_size(runs: Sequence[Measured]) -> Iterable[Reading]:
     rows = [f"{how}/{pool}" for how in ("own", "projected") for pool in (POOLS[0], POOLS[-1])]
     logs = _logs(runs, [[one.arrays[row] for one in runs] for row in rows], "projected")
     rise, left = logs[:, 1] - logs[:, 0], logs[:, 3] - logs[:, 2]
-    words = (f"{len(runs)} seeds",)
-    n = len(runs[0].arrays[rows[0]])
     for measured, draws, unit in (
         ("rise at 128 values over the rise without projection", left / rise, "ratio"),
         ("rise without projection", rise, "log ratio"),
     ):
-        quantity = quantity_of(draws, unit=unit, n=n, words=words)
-        yield Reading(measured=measured, subject="vgg", quantity=quantity)
+        yield Reading(measured=measured, subject="vgg", quantity=_drawn(draws, runs, unit))
 
 
 def _unlearnt(whole: Sequence[Any]) -> Iterable[Reading]:
@@ -250,7 +249,7 @@ def _skips(whole: Sequence[Any]) -> Iterable[Reading]:
     )
 
 
-def _class_count(whole: Sequence[Any]) -> Iterable[Reading]:
+def _class_count(whole: Sequence[Any], seeds: int) -> Iterable[Reading]:
     for skips, word in _KINDS:
         pairs = [(seed[skips, False, 10], seed[skips, False, 2]) for seed in whole]
         rises = [rise(ten) - rise(two) for ten, two in pairs]
@@ -259,7 +258,7 @@ def _class_count(whole: Sequence[Any]) -> Iterable[Reading]:
         yield Reading(
             measured="share of seeds in which rise and fall differ alike",
             subject=word,
-            quantity=_exact(float(np.mean(alike)), n=len(alike)),
+            quantity=_share(alike, seeds),
         )
         yield Reading(
             measured="rise with ten classes less rise with two",
@@ -311,12 +310,7 @@ def _rise(measured: str, subject: str, runs: Sequence[Measured]) -> Reading:
     return Reading(
         measured=measured,
         subject=subject,
-        quantity=quantity_of(
-            logs[:, 1] - logs[:, 0],
-            unit="log ratio",
-            n=runs[0].arrays["errors"].shape[1],
-            words=(f"{len(runs)} seeds",),
-        ),
+        quantity=_drawn(logs[:, 1] - logs[:, 0], runs, "log ratio"),
     )
 
 
@@ -328,12 +322,7 @@ def _rise_difference(
     return Reading(
         measured=measured,
         subject=subject,
-        quantity=quantity_of(
-            (logs[:, 1] - logs[:, 0]) - (logs[:, 3] - logs[:, 2]),
-            unit="log ratio",
-            n=first[0].arrays["errors"].shape[1],
-            words=(f"{len(first)} seeds, paired",),
-        ),
+        quantity=_drawn((logs[:, 1] - logs[:, 0]) - (logs[:, 3] - logs[:, 2]), first, "log ratio"),
     )
 
 
@@ -343,6 +332,13 @@ def _logs(
     """Logarithms of mean errors, images and seeds drawn together for all rows."""
     errors = np.stack([np.stack(row) for row in rows])
     return np.log(error_draws(errors, _RNG.child("draws", name)))
+
+
+def _drawn(draws: NDArray[np.float64], runs: Sequence[Measured], unit: str) -> Quantity:
+    """What was drawn for all images and seeds of some runs."""
+    images = next(iter(runs[0].arrays.values())).shape[-1]
+    found = quantity_of(draws, unit=unit, n=images, words=(f"{len(runs)} seeds",))
+    return for_other_seeds(found, len(runs))
 
 
 def _jump(measured: Measured, side: str) -> int:
@@ -368,5 +364,15 @@ def _missing(by_data: dict[str, list[Measured]], scale: Scale) -> str:
     return "; ".join(words)
 
 
-def _exact(value: float, *, n: int) -> Quantity:
-    return Quantity.exact(value, unit="", kind=Kind.MEASURED, n=n)
+def _share(hits: Sequence[bool], seeds: int) -> Quantity:
+    """Share of seeds, between none and all of those that were not run."""
+    count, n = sum(map(bool, hits)), len(hits)
+    total = max(seeds, n)
+    return Quantity(
+        value=count / n,
+        low=count / total,
+        high=(count + total - n) / total,
+        unit="share",
+        kind=Kind.MEASURED,
+        n=n,
+    )

@@ -124,7 +124,12 @@ def error_ratio(
 ) -> Quantity:
     """Ratio of mean errors over seeds and images, paired, with its interval."""
     top, bottom = (torch.from_numpy(np.stack(side))[:, None] for side in (first, second))
-    return exponential(log_ratio_over_seeds(top, bottom, rng))
+    return exponential(for_other_seeds(log_ratio_over_seeds(top, bottom, rng), len(first)))
+
+
+def for_other_seeds(found: Quantity, seeds: int) -> Quantity:
+    """The same, its interval unlimited where one seed says nothing of others."""
+    return found if seeds > 1 else replace(found, low=-math.inf, high=math.inf)
 
 
 def exponential(found: Quantity) -> Quantity:

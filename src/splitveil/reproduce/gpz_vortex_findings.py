@@ -14,7 +14,12 @@ from splitveil.report.vortex import VortexTrace, vortex_figure
 from splitveil.reproduce import gpz_training_claims as claims
 from splitveil.reproduce.claims import Claim, Finding, Reading
 from splitveil.reproduce.experiment import ArmMissing, Evidence, Experiment, Measured, Scale
-from splitveil.reproduce.gpz_probe import error_ratio, over_seeds, ratio_over_seeds
+from splitveil.reproduce.gpz_probe import (
+    error_ratio,
+    for_other_seeds,
+    over_seeds,
+    ratio_over_seeds,
+)
 from splitveil.reproduce.gpz_training_claims import over_one_hot
 from splitveil.reproduce.gpz_vortex import (
     LABELS,
@@ -146,7 +151,9 @@ def _accuracy(name: str, runs: Runs) -> Reading:
     return Reading(
         measured="accuracy of LS+ less one-hot, points",
         subject=name,
-        quantity=mean_over_seeds(stacked, _RNG.child("accuracy", name), unit="points"),
+        quantity=for_other_seeds(
+            mean_over_seeds(stacked, _RNG.child("accuracy", name), unit="points"), len(points)
+        ),
     )
 
 
