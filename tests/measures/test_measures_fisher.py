@@ -29,9 +29,10 @@ def _source(problem: LinearGaussian) -> MixtureSource:
     return MixtureSource.gaussian(problem.mean, problem.covariance)
 
 
-def test_forms_are_exact_on_the_linear_gaussian_problem() -> None:
+@pytest.mark.parametrize("problems", [40, pytest.param(200, marks=pytest.mark.slow)])
+def test_forms_are_exact_on_the_linear_gaussian_problem(problems: int) -> None:
     """Van Trees is tight, Efroimovich is the entropy power, the trace form its harmonic mean."""
-    for seed in range(40):
+    for seed in range(problems):
         rng = Rng(seed, ("fisher",))
         problem = LinearGaussian.random(
             1 + seed % 6, 1 + seed % 8, rng, sigma=(0.3, 1.0, 3.0)[seed % 3]

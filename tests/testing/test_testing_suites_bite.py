@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from splitveil.errors import BadData
 from splitveil.quantities import Kind, Quantity
 from splitveil.release import Release, ReleaseRecipe
 from splitveil.rng import Rng
@@ -37,6 +38,8 @@ _BROKEN_MEASURES: dict[str, Callable[[tuple[Tensor, ...], Rng], Quantity]] = {
     "test_smallest_batch": lambda i, r: _quantity(float("inf")),
     "test_perfect_outcome": lambda i, r: _quantity(0.5),
     "test_touches_nothing": _in_place,
+    "test_never_a_silent_nan": lambda i, r: _quantity(float(i[0].nan_to_num(5.0)[0])),
+    "test_answers_or_refuses_odd_inputs": lambda i, r: _quantity(1 / len(i[0])),
 }
 
 
@@ -47,6 +50,28 @@ def test_broken_measure_is_caught(check: str) -> None:
     )
     with pytest.raises(AssertionError):
         getattr(MeasureConformance(), check)(case)
+
+
+def test_variants_and_refusals_are_judged() -> None:
+    def crash(inputs: tuple[Tensor, ...], rng: Rng) -> Quantity:
+        raise KeyError("labels")
+
+    def ramble(inputs: tuple[Tensor, ...], rng: Rng) -> Quantity:
+        raise BadData("first line\nsecond line")
+
+    def refuse(inputs: tuple[Tensor, ...], rng: Rng) -> Quantity:
+        raise BadData("give labels")
+
+    suite = MeasureConformance()
+    for variant, words in ((crash, "no labels: KeyError"), (ramble, "one line"), (refuse, "")):
+        case = MeasureCase(
+            measure=refuse, inputs=_inputs, unit="dB", variants={"no labels": variant}
+        )
+        if not words:
+            suite.test_variants_answer_or_refuse(case)
+            continue
+        with pytest.raises(AssertionError, match=words):
+            suite.test_variants_answer_or_refuse(case)
 
 
 def test_drawing_from_the_global_generator_is_caught() -> None:
