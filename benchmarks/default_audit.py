@@ -7,6 +7,8 @@ and prints a JSON line. Fails (exit 1) unless
 
 - wall time is at most 180 s and the largest sum of proportional set sizes over the whole process
   tree at most 2 GB;
+- something is proved of every attacker at a noisy cut, and the noise it would take is found, or is
+  said to have found no time, where features are sent as they are;
 - the best attack at the first convolution is above 30 dB PSNR, and the least error at the last cut
   is at least half of the class-mean floor and ten times that at the first;
 - `splitveil --help` takes at most 0.5 s (median of five) without importing torch.
@@ -25,6 +27,7 @@ from pathlib import Path
 
 import psutil
 
+from splitveil.audit.joint import error_bounds
 from splitveil.audit.store import Run, open_run
 from splitveil.records import Status, Task
 
@@ -85,6 +88,17 @@ def least_errors(run: Run) -> list[tuple[str, float, float]]:
     return found
 
 
+def claims(run: Run) -> dict[str, int]:
+    """How many cells have a positive bound, and at how many cuts the noise needed was sought."""
+    trials = [o for o in run.outcomes() if o.trial.task is Task.BOUND and o.status is Status.DONE]
+    sought = [o for o in trials if o.trial.method.startswith("noise_needed(")]
+    late = [
+        left for left in run.summary["not_attacked"] if left["method"].startswith("noise_needed(")
+    ]
+    proved = [o for o in trials if any(q.value > 1e-6 for q in error_bounds(o).values())]
+    return {"proved": len(proved), "noise_sought": len(sought), "noise_left": len(late)}
+
+
 def help_seconds() -> tuple[float, bool]:
     """Median wall time of `splitveil --help`, and whether it imports torch."""
     times = []
@@ -107,7 +121,7 @@ def main() -> None:
         path = Path(folder) / "run"
         wall, peak = timed_audit(path)
         run = open_run(path)
-        errors = least_errors(run)
+        errors, proved = least_errors(run), claims(run)
         floor = min(
             o.quantities["mse"].value
             for o in run.outcomes()
@@ -118,6 +132,8 @@ def main() -> None:
     gates = {
         "wall at most 180 s": wall <= 180,
         "memory at most 2 GB": peak <= 2e9,
+        "something is proved": proved["proved"] >= 1,
+        "noise sought or left": proved["noise_sought"] + proved["noise_left"] >= 1,
         "first cut above 30 dB": first[2] > 30,
         "error rises towards the floor": 10 * first[1] < last[1] and 0.5 * floor < last[1],
         "help within 0.5 s": help_wall <= 0.5,
@@ -128,6 +144,7 @@ def main() -> None:
         "peak_MB": round(peak / 1e6),
         "help_s": round(help_wall, 3),
         "class_mean_mse": floor,
+        **proved,
         "by_depth": [(name, float(f"{e:.3g}"), round(p, 1)) for name, e, p in errors],
         "gates": gates,
     }

@@ -10,6 +10,7 @@ AuditError
 ├── KnowledgeMissing             grant the attack more, or choose a weaker attack
 ├── BudgetExceeded               allow more queries, time or memory
 ├── ContradictedBound            an attack beat a bound: report a bug, trust neither
+├── MislabelledClaim             a sentence claims more than its number bears: report a bug
 ├── StorageFailed                free space or choose another folder
 └── WorkerLost                   use fewer jobs or a smaller batch, then run again
 """
@@ -66,6 +67,10 @@ class BudgetExceeded(AuditError):
 
 class ContradictedBound(AuditError):
     """A measured error lies below a theorem's bound: one of the two is wrong."""
+
+
+class MislabelledClaim(AuditError):
+    """A sentence calls a model, proxy or measured number a bound, a guarantee or certified."""
 
 
 class StorageFailed(AuditError):

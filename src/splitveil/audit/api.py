@@ -118,6 +118,7 @@ def audit(
     cuts: Sequence[str] = (),
     attacks: Sequence[Attack | str] = (),
     releases: Sequence[ReleaseRecipe | str] = (),
+    measures: Sequence[str] = (),
     threat: ThreatSettings | None = None,
     budget: Tier = "3m",
     out: str | Path | None = None,
@@ -138,6 +139,7 @@ def audit(
         cuts: names or ids; none for the whole menu.
         attacks: recipes or their written form; none for the budget's choice.
         releases: recipes for the noise arm; none for the budget's choice.
+        measures: "proxies" or "twin", beside the bounds and what the budget includes.
         threat: what the attacker knows; None grants everything but the private images.
         budget: "3m", "30m" or "full".
         out: the run's folder, taken up again if it holds this audit.
@@ -157,6 +159,7 @@ def audit(
         cuts=tuple(cuts),
         attacks=tuple(_written(attack) for attack in attacks),
         releases=tuple(one if isinstance(one, str) else repr(one) for one in releases),
+        measures=tuple(measures),
         budget=budget,
         seed=seed,
         jobs=jobs,

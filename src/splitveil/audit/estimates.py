@@ -65,9 +65,24 @@ def expected_seconds(task: Task, method: str, cut: Cut | None, sizes: Sizes) -> 
     features = 0 if cut is None else cut.layout.size
     if task is Task.MOMENTS:
         return _START + 4 * forward
+    if task is Task.BOUND:
+        return _START + forward + _claim(method, features, sizes)
     if task is not Task.ATTACK:
         return _START + forward
     return _START + forward + _attack(method, features, sizes) / sizes.rate
+
+
+def _claim(method: str, f: int, sizes: Sizes) -> float:
+    """Seconds of a claim beside the forward passes; fitted to timings."""
+    private = (sizes.validation + sizes.test) / 1500
+    seconds = {
+        "bounds": 0.5 + 1.5e-3 * f * private,
+        "noise_needed": 2.0 + 3e-4 * f * private,
+        "proxies": (15 + 1e-3 * f) * private,
+        "calibration": 60.0 * private,
+        "twin": 20.0 + 0.05 * sizes.values + 65_536 * 2 * sizes.flops / sizes.rate,
+    }
+    return float(seconds.get(method.partition("(")[0], 1.0))
 
 
 def _attack(method: str, f: int, sizes: Sizes) -> float:

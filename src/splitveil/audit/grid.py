@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from splitveil.attacks import ClassMean, MeanImage, NearestAuxiliary
 from splitveil.attacks.grid import Grid as Maps
+from splitveil.audit.claim_names import BOUNDS, CALIBRATION, MEASURES, NOISE_NEEDED, PROXIES, TWIN
 from splitveil.audit.estimates import (
     WORKER_BYTES,
     Sizes,
@@ -15,7 +16,7 @@ from splitveil.audit.estimates import (
 )
 from splitveil.audit.plan import AuditPlan, Budget
 from splitveil.audit.recipes import read_attack, read_release
-from splitveil.audit.schedule import DEAR, LAST, Job, Left, makespan
+from splitveil.audit.schedule import AFTER, DEAR, LAST, Job, Left, makespan
 from splitveil.errors import BadInput
 from splitveil.partition.types import Cut
 from splitveil.records import Task, Trial
@@ -25,7 +26,6 @@ EVERY_CUT = "*"
 PLAIN = repr(Identity())
 ACCURACY = "accuracy()"
 MOMENTS = "moments()"
-BOUND = "genie_bound()"
 NOISE = "gaussian(sigma=2.0)"
 
 
@@ -140,11 +140,41 @@ def _cells(plan: AuditPlan, cuts: Sequence[Cut]) -> tuple[list[_Cell], list[Left
         cells += some
         strong = list(_dear(limits))
     noisy = _noise_cuts(cuts, limits)
-    for text in plan.releases or (NOISE,):
-        release = repr(read_release(text))
-        if release != PLAIN:
-            cells += _arm(release, noisy, strong, seed)
+    releases = [repr(read_release(text)) for text in plan.releases or (NOISE,)]
+    arms = [release for release in releases if release != PLAIN]
+    for release in arms:
+        cells += _arm(release, noisy, strong, seed)
+    cells += _claims(plan, cuts, noisy, arms)
     return cells, left
+
+
+def _claims(
+    plan: AuditPlan, cuts: Sequence[Cut], noisy: Sequence[Cut], arms: Sequence[str]
+) -> list[_Cell]:
+    """The noise that plain features would need, and what was asked for beside the budget's choice.
+
+    The noise is sought where every attack runs, so that the headline's cut is among them; deepest
+    cuts first, after all attacks.
+    """
+    asked = {*plan.measures, *plan.limits.measures}
+    full = (
+        cuts
+        if plan.attacks
+        else spaced(spaced(cuts, plan.limits.ridge_cuts), plan.limits.decoder_cuts)
+    )
+    cells = [
+        _Cell(Task.BOUND, cut, NOISE_NEEDED, seed=plan.seed, rank=AFTER + place)
+        for place, cut in enumerate(reversed(full))
+    ]
+    late = AFTER + len(cuts)
+    if PROXIES in {MEASURES[name] for name in asked}:
+        cells.append(_Cell(Task.BOUND, None, CALIBRATION, seed=plan.seed, rank=late))
+        for release, where in ((PLAIN, full), *((arm, noisy) for arm in arms)):
+            cells += [_Cell(Task.BOUND, cut, PROXIES, release, plan.seed, late) for cut in where]
+    if TWIN in {MEASURES[name] for name in asked}:
+        for arm in arms:
+            cells += [_Cell(Task.BOUND, cut, TWIN, arm, plan.seed, late) for cut in noisy]
+    return cells
 
 
 def _dear(limits: Budget) -> tuple[str, str]:
@@ -198,7 +228,7 @@ def _arm(release: str, cuts: Sequence[Cut], methods: Sequence[str], seed: int) -
     cells = []
     for cut in cuts:
         cells.append(_Cell(Task.UTILITY, cut, ACCURACY, release, seed))
-        cells.append(_Cell(Task.BOUND, cut, BOUND, release, seed))
+        cells.append(_Cell(Task.BOUND, cut, BOUNDS, release, seed))
         cells += [_Cell(Task.ATTACK, cut, methods[0], release, seed, DEAR)]
         cells += [_Cell(Task.ATTACK, cut, method, release, seed, LAST) for method in methods[1:]]
     return cells

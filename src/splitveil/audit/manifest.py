@@ -1,6 +1,7 @@
 """What a run says of itself: model, data, threat, plan, cuts and machine."""
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -8,6 +9,29 @@ from typing import Any
 import torch
 
 from splitveil.audit.prepare import Prepared
+
+
+def joined(manifest: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of an audit that goes on in the folder of another of the same subject.
+
+    It keeps when the first began, and every cut that one knew: a smaller audit adds to a larger
+    one and takes nothing from it. Cuts stand in order of depth; what they cost is the newest known.
+    """
+    costs = {entry["cut"]["id"]: entry for entry in (*before.get("cuts", ()), *manifest["cuts"])}
+    cuts = sorted(costs.values(), key=lambda entry: entry["cut"]["depth"])
+    plan = dict(manifest["plan"])
+    plan["cuts"] = list(all_cuts(plan["cuts"], before.get("plan", {}).get("cuts", plan["cuts"])))
+    return {
+        **manifest,
+        "started": before.get("started", manifest["started"]),
+        "plan": plan,
+        "cuts": cuts,
+    }
+
+
+def all_cuts(now: Sequence[str], before: Sequence[str]) -> tuple[str, ...]:
+    """The cuts of two plans together, none meaning the whole menu."""
+    return tuple(dict.fromkeys((*before, *now))) if now and before else ()
 
 
 def describe(prepared: Prepared) -> dict[str, Any]:
@@ -32,6 +56,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
             "reference": model.reference,
             "tracer": prepared.subject.traced.tracer,
             "trainable": prepared.subject.traced.trainable,
+            "in_training_mode": sum(module.training for module in model.network.modules()),
             "notes": [*model.notes, *prepared.subject.traced.notes],
         },
         "data": {
@@ -62,6 +87,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
             "jobs": plan.workers,
             "releases": list(plan.releases),
             "attacks": list(plan.attacks),
+            "measures": list(plan.measures),
             "cuts": list(plan.cuts),
             "device": plan.device,
         },

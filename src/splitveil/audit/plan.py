@@ -2,12 +2,13 @@
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from splitveil.audit.claim_names import MEASURES
 from splitveil.audit.settings import from_mapping, from_toml, to_mapping
-from splitveil.errors import BadPlan
+from splitveil.errors import BadPlan, UnknownName
 from splitveil.records import digest
 
 Tier = Literal["3m", "30m", "full"]
@@ -84,7 +85,8 @@ class Budget:
 
     `seconds` is the wall clock after which no trial is begun that would not end in time;
     `ridge_cuts` and `decoder_cuts` are how many depth-spaced cuts the dear attacks are run at;
-    `noise_cuts` how many get the noise arm; `seeds` how often a random attack is repeated.
+    `noise_cuts` how many get the noise arm; `seeds` how often a random attack is repeated;
+    `measures` what is computed beside the bounds, as in `AuditPlan`.
     """
 
     seconds: float
@@ -93,6 +95,7 @@ class Budget:
     noise_cuts: int
     seeds: int
     epochs: int
+    measures: tuple[str, ...] = ()
 
 
 EVERYWHERE = 1_000_000
@@ -100,7 +103,13 @@ EVERYWHERE = 1_000_000
 BUDGETS: dict[Tier, Budget] = {
     "3m": Budget(seconds=158.0, ridge_cuts=12, decoder_cuts=5, noise_cuts=2, seeds=1, epochs=4),
     "30m": Budget(
-        seconds=1650.0, ridge_cuts=EVERYWHERE, decoder_cuts=15, noise_cuts=3, seeds=3, epochs=12
+        seconds=1650.0,
+        ridge_cuts=EVERYWHERE,
+        decoder_cuts=15,
+        noise_cuts=3,
+        seeds=3,
+        epochs=12,
+        measures=("proxies",),
     ),
     "full": Budget(
         seconds=float("inf"),
@@ -109,6 +118,7 @@ BUDGETS: dict[Tier, Budget] = {
         noise_cuts=EVERYWHERE,
         seeds=3,
         epochs=30,
+        measures=("proxies", "twin"),
     ),
 }
 
@@ -121,7 +131,8 @@ class AuditPlan:
     "Ridge(penalty=1e-3)" or "package.module:Name()" to run at every cut in place of the budget's
     choice; `releases` are recipes such as "gaussian(sigma=0.5)" for the noise arm (none: the
     budget's choice, "none" alone: no arm). `jobs` counts worker processes: 0 runs all in this
-    process, None takes one a core.
+    process, None takes one a core. `measures` asks for more than bounds: "proxies", which rank and
+    prove nothing, with their calibration; "twin", least errors for a declared source of images.
 
     Raises:
         BadPlan: if a setting makes no sense.
@@ -133,6 +144,7 @@ class AuditPlan:
     cuts: tuple[str, ...] = ()
     attacks: tuple[str, ...] = ()
     releases: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
     budget: Tier = "3m"
     seed: int = 0
     jobs: int | None = None
@@ -143,6 +155,9 @@ class AuditPlan:
             raise BadPlan(f"budget must be one of {', '.join(BUDGETS)}; got '{self.budget}'")
         if self.jobs is not None and self.jobs < 0:
             raise BadPlan(f"jobs must not be negative, got {self.jobs}")
+        for name in self.measures:
+            if name not in MEASURES:
+                raise UnknownName("measure", name, MEASURES)
         if not 0 <= self.seed < 2**63:
             raise BadPlan(f"seed must lie in [0, 2**63), got {self.seed}")
 
@@ -173,18 +188,35 @@ def default_jobs() -> int:
 def default_folder(plan: AuditPlan) -> Path:
     """A folder named by what is audited: the same settings find their records again.
 
+    Sources in folders of equal names get different ones: a digest of the whole path is in the name.
     Cuts, attacks, releases and the budget are left out of the name, so that a larger budget adds
     to the run of a smaller one.
     """
     names = (plan.model.name or "vgg", plan.data.source or "demo")
     stems = (Path(name).stem if "/" in name else name for name in names)
     stem = "-".join(re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-") for text in stems)
-    shared = AuditPlan(model=plan.model, data=plan.data, threat=plan.threat, seed=plan.seed)
+    shared = AuditPlan(
+        model=replace(plan.model, name=_tidy(plan.model.name)),
+        data=replace(plan.data, source=_tidy(plan.data.source)),
+        threat=plan.threat,
+        seed=plan.seed,
+    )
+    # a name without a folder says all; of a path only the last part is in the stem
     plain = AuditPlan(
-        model=ModelSettings(name=plan.model.name), data=DataSettings(source=plan.data.source)
+        model=ModelSettings(name=_without_folder(shared.model.name)),
+        data=DataSettings(source=_without_folder(shared.data.source)),
     )
     tail = "" if shared == plain else f"-{digest(to_mapping(shared))[:6]}"
     return Path("splitveil-audit") / f"{stem}{tail}"
+
+
+def _tidy(name: str | None) -> str | None:
+    """A path in one written form: `./photos/` is `photos`."""
+    return Path(name).as_posix() if name and "/" in name else name
+
+
+def _without_folder(name: str | None) -> str | None:
+    return None if name is None or "/" in name else name
 
 
 def load_plan(source: Any) -> AuditPlan:

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from splitveil.audit.events import Begun, Ended, Finished, OnEvent, Utility, Warned, ignore
 from splitveil.audit.executors import Done, Executor, InProcess, Make, Processes, Work
 from splitveil.audit.grid import Grid, build_grid
-from splitveil.audit.manifest import describe
+from splitveil.audit.manifest import describe, joined
 from splitveil.audit.plan import AuditPlan, default_folder
 from splitveil.audit.prepare import Prepared, accuracy_trial, prepare
 from splitveil.audit.schedule import Left, Schedule
@@ -28,7 +29,9 @@ from splitveil.audit.workbench import (
     pixels,
 )
 from splitveil.data import Splits
+from splitveil.errors import StorageFailed
 from splitveil.models import LoadedModel, check_accuracy, class_order_hint
+from splitveil.partition import Cut
 from splitveil.records import Environment, Outcome, Status, Trial
 
 _IMAGES = ".images.safetensors"
@@ -130,9 +133,11 @@ class _Audit:
     on_event: OnEvent
     loaded: tuple[LoadedModel, Splits] | None
     executor: Executor | None
+    cuts: tuple[Cut, ...] = ()
 
     def run(self) -> Run:
         prepared = prepare(self.plan, on_event=self.on_event, loaded=self.loaded)
+        self.cuts = prepared.cuts
         self.store.claim(prepared.scope)
         for message in self.store.mend():
             self.on_event(Warned(message))
@@ -156,12 +161,16 @@ class _Audit:
         return open_run(self.store.path)
 
     def _describe(self, prepared: Prepared) -> dict[str, Any]:
-        """Write the manifest, the settings and the shown originals; a resumed run keeps its own."""
+        """Write the manifest, the settings and the shown originals.
+
+        A folder that holds a larger audit of the same subject keeps its cuts.
+        """
         manifest = describe(prepared)
         if (self.store.path / "manifest.json").exists():
-            manifest["started"] = self.store.manifest["started"]
+            manifest = joined(manifest, self.store.manifest)
         self.store.write_json("manifest.json", manifest)
-        self.store.write_text("splitveil.toml", to_toml(self.plan))
+        kept = replace(self.plan, cuts=tuple(manifest["plan"]["cuts"]))
+        self.store.write_text("splitveil.toml", to_toml(kept))
         test = prepared.splits.test
         originals = {"images": pixels(test.x[:SHOWN])}
         if test.y is not None:
@@ -255,6 +264,24 @@ class _Audit:
         self.store.append(outcome)
         return outcome
 
+    def _left_before(
+        self, outcomes: Sequence[Outcome], now: Sequence[Mapping[str, Any]]
+    ) -> list[Mapping[str, Any]]:
+        """What earlier audits in this folder left out at cuts that this one does not look at."""
+        try:
+            before = self.store.summary.get("not_attacked", ())
+        except StorageFailed:
+            return []
+        key = itemgetter("cut", "release", "method")
+        known = {key(entry) for entry in now}
+        known |= {
+            (o.trial.cut, o.trial.release, o.trial.method)
+            for o in outcomes
+            if o.status is Status.DONE
+        }
+        mine = {cut.id for cut in self.cuts}
+        return [e for e in before if key(e) not in known and e["cut"] not in mine]
+
     def _conclude(
         self, manifest: Mapping[str, Any], left: Sequence[Left], *, complete: bool
     ) -> None:
@@ -262,6 +289,7 @@ class _Audit:
         done = {o.trial.id for o in outcomes if o.status is Status.DONE}
         missing = [one for one in left if one.trial.id not in done]
         summary = summarise(outcomes, missing, manifest, complete=complete)
+        summary["not_attacked"] += self._left_before(outcomes, summary["not_attacked"])
         self.store.write_json("summary.json", summary)
         failed = len(summary["failures"])
         if not complete:

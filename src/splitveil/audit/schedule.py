@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from splitveil.records import Trial
 
-DEAR, LAST = 2, 1_000_000
-"""The rank from which jobs go longest first, below it they go in the order given; and the last."""
+DEAR, LAST, AFTER = 2, 1_000_000, 2_000_000
+"""The rank from which jobs go longest first, below it they go in the order given; the last attacks;
+and what is computed once every attack has had its turn."""
 
 NO_TIME = "no time"
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from scipy import stats
-
+from splitveil.audit.joint import alarms, best_bound, shown_level
 from splitveil.audit.schedule import NO_TIME, Left
-from splitveil.quantities import Direction, Quantity
+from splitveil.audit.weaknesses import weaknesses
+from splitveil.quantities import Quantity
 from splitveil.records import Outcome, Status, Task
 
 TRIVIAL = ("MeanImage", "ClassMean")
@@ -110,7 +110,7 @@ def findings(outcomes: Sequence[Outcome], order: Mapping[str, int]) -> list[Find
                 release=release,
                 best=min([*tried, *floors], key=_validation),
                 attacks=len({o.trial.method for o in tried if _method(o) not in TRIVIAL}),
-                bound=_bound(outcomes, cut, release),
+                bound=best_bound(outcomes, cut, release),
                 utility=_utility(outcomes, cut, release),
             )
         )
@@ -125,49 +125,11 @@ def _validation(outcome: Outcome) -> tuple[float, str, int]:
     )
 
 
-def _bound(outcomes: Iterable[Outcome], cut: str, release: str) -> Quantity | None:
-    bounds = [
-        o.quantities["mse_bound"]
-        for o in _done(outcomes, Task.BOUND)
-        if (o.trial.cut, o.trial.release) == (cut, release)
-    ]
-    lower = [q for q in bounds if q.is_bound and q.direction is Direction.LOWER]
-    return max(lower, key=lambda q: q.value, default=None)
-
-
 def _utility(outcomes: Iterable[Outcome], cut: str, release: str) -> Quantity | None:
     for outcome in _done(outcomes, Task.UTILITY):
         if (outcome.trial.cut, outcome.trial.release) == (cut, release):
             return next(iter(outcome.quantities.values()))
     return None
-
-
-def alarms(outcomes: Sequence[Outcome], names: Mapping[str, str]) -> list[str]:
-    """Attacks whose error lies below a bound: one of the two is wrong.
-
-    An alarm needs the whole joint interval below the bound: the attack's interval is widened to
-    the level 1 - 0.05 / m for m comparisons (Bonferroni), with the normal law's quantiles.
-    """
-    pairs = [
-        (outcome, bound)
-        for outcome in _done(outcomes, Task.ATTACK)
-        if (bound := _bound(outcomes, outcome.trial.cut, outcome.trial.release)) is not None
-        and bound.value > 0
-    ]
-    if not pairs:
-        return []
-    widen = float(stats.norm.ppf(1 - 0.05 / len(pairs)) / stats.norm.ppf(0.975))
-    found = []
-    for outcome, bound in pairs:
-        error = outcome.quantities["mse"]
-        high = error.value + max(1.0, widen) * (error.high - error.value)
-        if high < bound.low:
-            found.append(
-                f"{outcome.trial.method} at {names[outcome.trial.cut]} with "
-                f"{outcome.trial.release} reached mse {error}, below the bound "
-                f"{bound.value:.4g}: trust neither and report a bug"
-            )
-    return found
 
 
 def attacker(manifest: Mapping[str, Any]) -> str:
@@ -197,7 +159,7 @@ def _bounded(finding: Finding, name: str) -> str:
     good = "" if utility is None else f" (the model still scores {_bare(utility)})"
     return (
         f"BOUNDED: with {finding.release} at {name}{good}, no attacker gets below mse "
-        f"{bound.value:.3g} at confidence {bound.level:.2g}; the best of "
+        f"{bound.value:.3g} at confidence {shown_level(bound.level)}; the best of "
         f"{_attacks(finding.attacks)} came to {_bare(finding.best.quantities['mse'])}, "
         f"L = {_bare(finding.leakage)}."
     )
@@ -268,6 +230,7 @@ def summarise(
         "leakage": [one.to_json() for one in found],
         "headline": headline(found),
         "alarms": raised,
+        "weaknesses": [one.to_json() for one in weaknesses(outcomes, manifest)],
         "not_attacked": [
             {
                 "cut": one.trial.cut,

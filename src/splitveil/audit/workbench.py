@@ -13,6 +13,7 @@ from torch import Tensor
 from splitveil import measures
 from splitveil.attacks import ClassMean
 from splitveil.attacks.base import Reconstructor
+from splitveil.audit.claims import Cell, Found, Setting, claim
 from splitveil.audit.environment import this_environment
 from splitveil.audit.executors import Done, Work
 from splitveil.audit.plan import ThreatSettings
@@ -27,6 +28,7 @@ from splitveil.partition import Cut, Partition
 from splitveil.quantities import Quantity
 from splitveil.records import Environment, Outcome, Status, Task, Trial
 from splitveil.release import Identity
+from splitveil.release.base import Release
 from splitveil.rng import Rng
 from splitveil.threat import Auxiliary, Observation, WhiteBox, white_box
 
@@ -127,7 +129,8 @@ class Workbench:
             case Task.UTILITY:
                 return self._utility(trial), {}, {}
             case Task.BOUND:
-                return {"mse_bound": self._bound(trial)}, {}, {}
+                found = self._claims(trial)
+                return found.quantities, found.details, {}
         raise BadPlan(f"nothing is known of the task {trial.task}")
 
     def partition(self, trial: Trial) -> Partition:
@@ -269,39 +272,54 @@ class Workbench:
     def _utility(self, trial: Trial) -> dict[str, Quantity]:
         """What the network is good for behind a release, on the test images."""
         test = self.subject.test
-        network = self.subject.model.network
         if trial.cut == "*":
-            logits = predict(network, test.x)
-        else:
-            partition = self.partition(trial)
-            sent = Rng(trial.seed).child("sent", trial.cut, trial.release, "test")
-            logits = torch.cat(
-                [
-                    partition.predict(
-                        partition.transmit(test.x[start : start + _CHUNK], sent.child(start))
-                    )
-                    for start in range(0, len(test), _CHUNK)
-                ]
-            )
+            logits = predict(self.subject.model.network, test.x)
+            rng = Rng(trial.seed).child("utility", trial.id)
+            return utility_of(logits, self.subject, self.utility, rng)
+        sent = Rng(trial.seed).child("sent", trial.cut, trial.release, "test")
+        return self._behind(self.partition(trial), trial, sent)
+
+    @torch.no_grad()
+    def _behind(self, partition: Partition, trial: Trial, sent: Rng) -> dict[str, Quantity]:
+        """The network's score on the test images as they arrive through a partition."""
+        x = self.subject.test.x
+        logits = torch.cat(
+            [
+                partition.predict(partition.transmit(x[start : start + _CHUNK], sent.child(start)))
+                for start in range(0, len(x), _CHUNK)
+            ]
+        )
         rng = Rng(trial.seed).child("utility", trial.id)
         return utility_of(logits, self.subject, self.utility, rng)
 
-    @torch.no_grad()
-    def _bound(self, trial: Trial) -> Quantity:
-        """What no attacker can beat on images like the private ones, from the noise alone."""
-        partition = self.partition(trial)
-        subject = self.subject
-        x = torch.cat([subject.validation.x, subject.test.x])
-        labels = None
-        if self._knows_label and subject.validation.y is not None and subject.test.y is not None:
-            labels = torch.cat([subject.validation.y, subject.test.y])
-        return measures.genie_bound(
-            x,
-            _features(partition, x),
-            partition.release,
-            Rng(trial.seed).child("bound", trial.id),
-            labels=labels,
+    def _claims(self, trial: Trial) -> Found:
+        """What can be said of every attacker, or by proxies, from the private images."""
+        rng = Rng(trial.seed).child("bound", trial.id)
+        auxiliary = self.subject.auxiliary
+        x = auxiliary.x[:_CALIBRATION]
+        setting = Setting(
+            images=len(self.subject.validation) + len(self.subject.test),
+            cell=lambda: self._cell(trial, rng),
+            auxiliary=(x, None if auxiliary.y is None else auxiliary.y[:_CALIBRATION]),
+            features=lambda: _features(self.partition(trial), x),
+            floor=lambda: float(self._floor[0].mean()),
+            scored=lambda release: self._scored(trial, release),
         )
+        return claim(trial.method, setting, rng)
+
+    def _cell(self, trial: Trial, rng: Rng) -> Cell:
+        validation, test = self.subject.validation, self.subject.test
+        x = torch.cat([validation.x, test.x])
+        y = None
+        if validation.y is not None and test.y is not None:
+            y = torch.cat([validation.y, test.y])
+        partition = self.partition(trial)
+        return Cell(partition, x, _features(partition, x), y, self._knows_label, rng)
+
+    def _scored(self, trial: Trial, release: Release) -> dict[str, Quantity]:
+        """What the network is good for behind a release that no trial of its own has."""
+        partition = self.subject.traced.split(self.cuts[trial.cut], release)
+        return self._behind(partition, trial, Rng(trial.seed).child("scored", trial.id))
 
 
 def utility_of(logits: Tensor, subject: Subject, utility: Utility, rng: Rng) -> dict[str, Quantity]:

@@ -78,6 +78,15 @@ def audit(
             rich_help_panel=_EFFORT,
         ),
     ] = None,
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="proxies|twin",
+            help="Beside the bounds: proxies with their calibration; least errors for a declared "
+            "source of images. Repeat for both; larger budgets include them.",
+            rich_help_panel=_EFFORT,
+        ),
+    ] = None,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -133,6 +142,7 @@ def audit(
         "cuts": cut,
         "attacks": attack,
         "releases": release,
+        "measures": measure,
         "budget": budget,
         "seed": seed,
         "device": device,

@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from splitveil.audit.joint import shown_level
 from splitveil.audit.verdict import PLAIN
 from splitveil.quantities import Quantity
 from splitveil.select import Candidate, Knee, Records, Selection, Sensitivity, dominates
@@ -233,7 +234,7 @@ class Told:
             if chosen.bound is not None and chosen.bound.is_bound and chosen.bound.value > 0:
                 yield (
                     f"BOUNDED: no attacker gets below mse {chosen.bound.value:.3g} there, at "
-                    f"confidence {chosen.bound.level:.2g}."
+                    f"confidence {shown_level(chosen.bound.level)}."
                 )
             knee = self.knee()
             if knee is not None and knee != chosen:

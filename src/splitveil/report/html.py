@@ -14,13 +14,14 @@ from markupsafe import Markup
 
 from splitveil.audit.store import storing, write_whole
 from splitveil.errors import BadPlan
-from splitveil.report import figures, story, tables
+from splitveil.report import figures, proved, story, tables
 from splitveil.report.chart import Chart
 from splitveil.report.palette import DARK, LIGHT, variables
 from splitveil.report.pictures import Row, contact_sheet, sheet_png
 from splitveil.report.raster import png
 from splitveil.report.reading import Report, read_report
 from splitveil.report.svg import draw
+from splitveil.report.words import check_page
 from splitveil.report.zone import zone_section
 
 _SIZES = {
@@ -85,11 +86,6 @@ def _headline(report: Report) -> tuple[str, str]:
     return f"{first}{stop.strip()}", rest
 
 
-def _assumptions(report: Report) -> list[str]:
-    found = [a for f in report.findings if f.bound for a in f.bound.assumptions]
-    return list(dict.fromkeys(found))
-
-
 def _settings(report: Report) -> str:
     try:
         return (report.run.path / "splitveil.toml").read_text(encoding="utf-8", errors="replace")
@@ -126,10 +122,13 @@ def render(report: Report, rows: tuple[Row, ...], *, show_images: bool) -> str:
         "show_images": show_images,
         "run_name": report.run.path.name,
         "releases": tables.release_table(report),
-        "assumptions": _assumptions(report),
+        "proved": proved.proved_cells(report),
+        "noise": proved.noise_table(report),
+        "proxies": proved.proxy_section(report),
         "cuts": tables.cut_table(report),
         "trials": tables.trial_table(report),
         "not_attacked": story.not_attacked(report),
+        "weaknesses": story.weaknesses(report),
         "not_tested": [str(item) for item in report.summary.get("not_tested", ())],
         "failures": story.failures(report),
         "provenance": story.provenance(report),
@@ -187,12 +186,15 @@ def write_report(run_path: str | os.PathLike[str], *, show_images: bool | None =
 
     Raises:
         BadPlan: if there is no run at `run_path`.
+        MislabelledClaim: if the page would call something a bound that is none; nothing is written.
         StorageFailed: if the run cannot be read or the report cannot be written.
     """
     report = read_report(Path(run_path))
     shown = report.demo if show_images is None else show_images
     rows = contact_sheet(report) if shown else ()
     folder = report.run.path
+    source = render(report, rows, show_images=shown)
+    check_page(source, report)
     for name in ("figures", "tables"):
         with storing(folder / name):
             (folder / name).mkdir(exist_ok=True)
@@ -200,5 +202,5 @@ def write_report(run_path: str | os.PathLike[str], *, show_images: bool | None =
     _write(folder / "tables" / "cuts.csv", tables.cut_table(report).to_csv())
     _write(folder / "tables" / "trials.csv", tables.trial_table(report).to_csv())
     page = folder / "report.html"
-    _write(page, render(report, rows, show_images=shown))
+    _write(page, source)
     return page

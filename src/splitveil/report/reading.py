@@ -7,9 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from splitveil.audit.joint import best_bound, error_bounds
 from splitveil.audit.store import Run, open_run
 from splitveil.errors import BadInput, StorageFailed
-from splitveil.quantities import Direction, Quantity
+from splitveil.quantities import Quantity
 from splitveil.records import Outcome, Status, Task
 
 FLOORS = ("MeanImage", "ClassMean", "NearestAuxiliary")
@@ -177,14 +178,7 @@ def quantity(data: Any) -> Quantity | None:
 
 def bound_of(outcome: Outcome) -> Quantity | None:
     """The largest theorem lower bound on the mean squared error, if there is one."""
-    found = [
-        q
-        for name, q in outcome.quantities.items()
-        if q.is_bound
-        and q.direction is Direction.LOWER
-        and ("mse" in name or outcome.trial.task == "bound")
-    ]
-    return max(found, key=lambda q: q.value, default=None)
+    return max(error_bounds(outcome).values(), key=lambda q: q.value, default=None)
 
 
 def _shape(layout: Any) -> str:
@@ -229,13 +223,9 @@ def _spreads(outcomes: tuple[Outcome, ...]) -> dict[str, Mapping[str, Any]]:
 
 
 def _bounds(outcomes: tuple[Outcome, ...]) -> dict[tuple[str, str], Quantity]:
-    found: dict[tuple[str, str], Quantity] = {}
-    for outcome in outcomes:
-        bound = bound_of(outcome)
-        key = (outcome.trial.cut, outcome.trial.release)
-        if bound and (key not in found or bound.value > found[key].value):
-            found[key] = bound
-    return found
+    cells = {(o.trial.cut, o.trial.release) for o in outcomes if error_bounds(o)}
+    found = {cell: best_bound(outcomes, *cell) for cell in sorted(cells)}
+    return {cell: bound for cell, bound in found.items() if bound is not None}
 
 
 def _finding(data: Mapping[str, Any], bounds: Mapping[tuple[str, str], Quantity]) -> Finding:

@@ -231,6 +231,19 @@ def failures(report: Report) -> list[Fact]:
     ]
 
 
+def weaknesses(report: Report) -> list[Fact]:
+    """Reasons to trust this audit less, each with the value that set it off."""
+    return [
+        Fact(
+            name=str(item.get("code", "")),
+            value=str(item.get("message", "")),
+            meaning=str(item.get("value", "")),
+        )
+        for item in report.summary.get("weaknesses", ())
+        if isinstance(item, Mapping)
+    ]
+
+
 def not_attacked(report: Report) -> list[Fact]:
     """What was planned or possible and not done, one line for each attack and sort of reason."""
     groups: dict[tuple[str, str, str], tuple[str, list[str]]] = {}

@@ -3,12 +3,13 @@
 import csv
 import io
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from splitveil.quantities import Quantity
-from splitveil.records import Outcome
-from splitveil.report.numbers import full, grouped, interval, scaled, seconds, shown
+from splitveil.audit.joint import shown_level
+from splitveil.quantities import Direction, Quantity
+from splitveil.records import Outcome, Task
+from splitveil.report.numbers import full, grouped, interval, number, scaled, seconds, shown
 from splitveil.report.reading import (
     IDENTITY,
     CutRow,
@@ -233,40 +234,80 @@ def trial_table(report: Report) -> Table:
 
 
 def release_table(report: Report) -> Table | None:
-    """Releases that change what is sent: theorem, best attack and accuracy side by side."""
+    """Releases that change what is sent: what is proved, best attack and accuracy side by side."""
     chosen = [f for f in report.findings if f.release != IDENTITY or f.bound is not None]
     if not chosen:
         return None
+    claims = _claims(report)
     rows = []
     for finding in chosen:
-        kind = str(finding.bound.kind) if finding.bound else ""
+        proved = claims.get((finding.cut, finding.release), {})
         rows.append(
             (
                 Cell(text=report.cut_name(finding.cut), small=finding.release),
-                shown_quantity(finding.bound, css="bound"),
-                Cell(text=kind or "none proved"),
+                _least_error(finding.bound),
                 shown_quantity(finding.mse),
                 _attack(finding),
-                shown_quantity(finding.psnr),
                 shown_quantity(finding.leakage, css="best"),
+                _sent(proved),
+                shown_quantity(proved.get("named_at_most"), css="bound"),
                 shown_quantity(finding.utility or _accuracy(report, finding.cut, finding.release)),
             )
         )
     return Table(
         name="releases",
-        caption="Releases that change what is sent.",
+        caption="What is proved of releases that change what is sent, beside the best attack.",
         columns=(
             Column(name="cut and release", numeric=False),
             Column(name="error no attack beats", unit="MSE per pixel", kind="theorem"),
-            Column(name="kind", numeric=False),
             Column(name="error of the best attack", unit="MSE per pixel", kind="measured"),
             Column(name="best attack", numeric=False),
-            Column(name="PSNR", unit="dB", kind="measured"),
             Column(name="leakage L", unit="share", kind="measured"),
+            Column(name="information sent", unit="nat an image", kind="theorem"),
+            Column(name="named in a gallery", unit="share, at most", kind="theorem"),
             Column(name="accuracy", unit="share", kind="measured"),
         ),
         rows=tuple(rows),
     )
+
+
+def _least_error(bound: Quantity | None) -> Cell:
+    """A bound with the confidence at which it may be quoted below it."""
+    if bound is None:
+        return Cell(text="none proved", css="quiet")
+    level = "theorem" if bound.level == 1 else f"at confidence {shown_level(bound.level)}"
+    return replace(shown_quantity(bound, css="bound"), small=level)
+
+
+def _claims(report: Report) -> dict[tuple[str, str], dict[str, Quantity]]:
+    """What claim trials proved, by cut and release."""
+    found: dict[tuple[str, str], dict[str, Quantity]] = {}
+    for outcome in report.outcomes:
+        if outcome.trial.task is Task.BOUND:
+            cell = found.setdefault((outcome.trial.cut, outcome.trial.release), {})
+            cell |= {name: q for name, q in outcome.quantities.items() if q.is_bound}
+    return found
+
+
+def _sent(proved: Mapping[str, Quantity]) -> Cell:
+    """The tightest statements about the information sent, from both sides."""
+    nats = [q for n, q in proved.items() if q.unit == "nat per image" and n != "beyond_label"]
+    low = max((q for q in nats if q.direction is Direction.LOWER), key=_value, default=None)
+    high = min((q for q in nats if q.direction is Direction.UPPER), key=_value, default=None)
+    if high is None:
+        return EMPTY if low is None else shown_quantity(low, css="bound")
+    if low is None:
+        return shown_quantity(high, css="bound")
+    return Cell(
+        text=f"{number(low.value)} to {number(high.value)}",
+        title=f"{full(low)}; {full(high)}",
+        key=repr(high.value),
+        css="bound",
+    )
+
+
+def _value(quantity: Quantity) -> float:
+    return quantity.value
 
 
 def _accuracy(report: Report, cut: str, release: str) -> Quantity | None:
