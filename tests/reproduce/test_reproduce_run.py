@@ -102,6 +102,19 @@ def test_the_findings_on_the_disk_are_those_returned(tmp_path: Path) -> None:
     assert judge(PLAN, tmp_path).findings == found.findings
 
 
+def test_the_page_has_a_row_a_number_and_says_what_was_not_run(tmp_path: Path) -> None:
+    found = reproduce(PLAN, tmp_path)
+    page = (tmp_path / "findings.md").read_text()
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    assert len(rows) == 2 + 2 + 1 + 1
+    assert {len(row) for row in rows} == {6}
+    assert rows[2][1] == "**holds**"
+    assert rows[4][1] == rows[5][1] == "not run"
+    assert "toy.C2: Broken(seed=0) failed" in page
+    shown_first = found.findings[0].quantities[0].quantity
+    assert f"{shown_first.value:.3g} [{shown_first.low:.3g}" in page
+
+
 def test_another_revision_does_not_take_old_records(tmp_path: Path) -> None:
     from dataclasses import replace
 

@@ -20,7 +20,7 @@ from splitveil.partition import Partition
 from splitveil.quantities import Kind, Quantity
 from splitveil.reproduce.bench import Bench
 from splitveil.reproduce.claims import Finding, Reading
-from splitveil.reproduce.draws import error_draws, quantity_of, step_share
+from splitveil.reproduce.draws import error_draws, largest_rise, quantity_of, step_share
 from splitveil.reproduce.experiment import Arm, Evidence, Experiment, Measured, Scale
 from splitveil.reproduce.gpz_claims import ABRUPT, CEILING, NETWORKS, TOKENS
 from splitveil.reproduce.gpz_places import (
@@ -234,6 +234,14 @@ def abruptness(scale: Scale) -> Experiment:
             share = quantity_of(step_share(draws), unit="share", n=errors.shape[2])
             readings.append(
                 Reading(measured=ABRUPT.criteria[0].measured, subject=network, quantity=share)
+            )
+            place = largest_rise(draws).astype(np.float64) + 1
+            readings.append(
+                Reading(
+                    measured=f"place of that step among {len(errors) - 1}",
+                    subject=network,
+                    quantity=quantity_of(place, unit="step", n=errors.shape[2]),
+                )
             )
         return (Finding(claim=ABRUPT, quantities=tuple(readings), seeds=scale.seeds),)
 

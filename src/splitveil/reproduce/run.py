@@ -20,6 +20,7 @@ from splitveil.reproduce import PAPERS
 from splitveil.reproduce.bench import Bench
 from splitveil.reproduce.claims import Finding
 from splitveil.reproduce.experiment import Arm, ArmMissing, Evidence, Measured, Paper, Plan, Scale
+from splitveil.reproduce.page import notes, table
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,11 @@ def reproduce(plan: Plan, out: Path, *, jobs: int = 1, on_arm: OnArm = ignore) -
         store.mend()
         evidence = Evidence.of(store, key)
         todo = [arm for arm in plan.arms if evidence.find(arm) is None]
-        # workers need a module to find the arms by; one process can run any paper
         with one_thread():
             _run(plan, todo, store, key, jobs, on_arm)
         found = judge(plan, out)
         store.write_json("findings.json", _summary(plan, found))
+        store.write_text("findings.md", table(found.findings) + "\n" + notes(found.findings))
         return found
 
 
