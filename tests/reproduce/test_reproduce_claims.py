@@ -122,3 +122,4 @@ def test_ranges_read_as_they_are_meant() -> None:
 def test_what_was_not_run_says_so() -> None:
     assert not Finding(claim=CLAIM, quantities=(read("beside", 1, 2),)).was_run
     assert Finding(claim=CLAIM, quantities=(GOOD[0],)).was_run
+    assert Finding(claim=CLAIM, seeds=3, note="there is no zone to compare").was_run

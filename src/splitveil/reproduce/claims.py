@@ -167,8 +167,8 @@ class Finding:
 
     @property
     def was_run(self) -> bool:
-        """Whether anything that decides the claim was measured."""
-        return any(self.criterion(one) is not None for one in self.quantities)
+        """Whether its arms ended, even if they left nothing that decides the claim."""
+        return self.seeds > 0 or any(self.criterion(one) is not None for one in self.quantities)
 
     def criterion(self, reading: Reading) -> Criterion | None:
         """The criterion that a reading answers, if any."""
