@@ -3,6 +3,7 @@
 from splitveil.attacks.attention_decoder import AttentionDecoder
 from splitveil.attacks.class_mean import ClassMean
 from splitveil.attacks.decoder import Decoder
+from splitveil.attacks.deep_image_prior import DeepImagePrior
 from splitveil.attacks.enhanced_decoder import EnhancedDecoder
 from splitveil.attacks.enhanced_representation import EnhancedRepresentation
 from splitveil.attacks.inverse_residual import InverseResidual
@@ -20,6 +21,7 @@ __all__ = [
     "AttentionDecoder",
     "ClassMean",
     "Decoder",
+    "DeepImagePrior",
     "EnhancedDecoder",
     "EnhancedRepresentation",
     "InverseResidual",

@@ -38,7 +38,7 @@ class Searching(Reconstructor):
     """Searches every observation anew, with the weights that served best on auxiliary targets.
 
     `random` (k, d) are targets of the attacker's own to start from; `errors` (choices, marks) are
-    the squared errors per value on held-out auxiliary targets, empty where none were held out.
+    those of `tuned` on held-out auxiliary targets, empty where none were held out.
     """
 
     head: nn.Module

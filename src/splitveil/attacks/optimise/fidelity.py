@@ -23,10 +23,12 @@ _QUIETEST = 1e-2
 class Fidelity(ABC):
     """Minus the log likelihood of what was sent, per feature value, up to a constant.
 
-    `nats` says whether it is one, so that a prior in nats can be added as it stands.
+    `nats` says whether it is one, so that a prior in nats can be added as it stands. `expected` is
+    its mean at the truth where that is known: to fit better than that is to fit the noise.
     """
 
     nats: bool = True
+    expected: float | None = None
 
     @abstractmethod
     def __call__(self, z: Tensor, images: Tensor) -> Tensor:
@@ -55,6 +57,7 @@ class Gaussian(Fidelity):
     mean: Tensor
     sends: int
     release: ClippedGaussian
+    expected = 0.5
 
     def __call__(self, z: Tensor, images: Tensor) -> Tensor:
         squared = (self.mean[images] - clipped(self.release, z)).square().mean(1)

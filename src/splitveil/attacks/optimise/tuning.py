@@ -32,7 +32,7 @@ def choices(
     found: list[Choice] = []
     grid: tuple[float, ...]
     if prior in ("chosen", "gaussian"):
-        grid = (1.0, 0.3, 0.1, 3.0) if nats else (1e-3, 1e-5, 1e-4, 1e-2, 1e-1)
+        grid = (1.0, 0.3, 0.1, 3.0) if nats else (1e-1, 1e-4, 1e-3, 1e-2, 1.0)
         grid = grid if weight is None else (weight,)
         found += [Choice(0.0, each, steps) for each in grid]
     if prior in ("chosen", "variation") and image:
@@ -49,7 +49,10 @@ def tuned(
     start: Tensor,
     menu: tuple[Choice, ...],
 ) -> tuple[Choice, Tensor]:
-    """The choice with the least squared error on held-out targets, and all errors.
+    """The choice with the least error on held-out targets, and all errors.
+
+    Errors are geometric means over targets of the squared error per value, so that a target on
+    which every search fails does not decide.
 
     `truth` and `start` are (m, d), `rows` (m,); the objective's images are these targets. All
     choices are searched side by side from the first guess. Errors are (choices, marks), the marks
@@ -66,9 +69,8 @@ def tuned(
     coarse = torch.zeros(m * k, dtype=torch.bool, device=truth.device)
     found, _ = plan.solve(objective, problems, start.repeat(k, 1), coarse, marks)
     ends = [*(found.marks[mark] for mark in marks), found.x]
-    errors = torch.stack(
-        [(x - truth.repeat(k, 1)).double().square().mean(1).reshape(k, m).mean(1) for x in ends], 1
-    )
+    squared = [(x - truth.repeat(k, 1)).double().square().mean(1).reshape(k, m) for x in ends]
+    errors = torch.stack([each.clamp(min=1e-12).log().mean(1).exp() for each in squared], 1)
     best = int(errors.nan_to_num(torch.inf).argmin())
     chosen = menu[best // errors.shape[1]]
     taken = (*marks, steps)[best % errors.shape[1]]
