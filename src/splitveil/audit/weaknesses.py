@@ -33,7 +33,6 @@ from splitveil.records import Outcome, Status, Task
 
 _PLAIN = "Identity()"
 _TRIVIAL = ("MeanImage", "ClassMean")
-_RANDOM = ("Decoder",)
 _NOISELESS = re.compile(r"^(Identity|HalfPrecision|UniformQuantiser)\(")
 _SCALED = 0.03
 _APART = 0.2
@@ -94,6 +93,11 @@ def _method(outcome: Outcome) -> str:
     return outcome.trial.method.partition("(")[0]
 
 
+def _trained(outcome: Outcome) -> bool:
+    """Whether an attack is trained, so that effort and luck count."""
+    return "epochs=" in outcome.trial.method
+
+
 def _error(outcome: Outcome) -> float:
     return outcome.quantities["mse"].value
 
@@ -113,7 +117,7 @@ def _weak_decoder(seen: _Seen) -> Iterator[Weakness]:
     floor = seen.floor("ClassMean") or seen.floor("MeanImage")
     found = []
     for cell, here in seen.attacks().items():
-        trained = [o for o in here if _method(o) == "Decoder"]
+        trained = [o for o in here if _trained(o)]
         linear = [o for o in here if _method(o) in ("Ridge", "PatchRidge")]
         if not trained:
             continue
@@ -125,7 +129,7 @@ def _weak_decoder(seen: _Seen) -> Iterator[Weakness]:
     if found:
         yield Weakness(
             code="RF1",
-            message="the trained decoder is worse than a ridge or the trivial answer: too little "
+            message="a trained decoder is worse than a ridge or the trivial answer: too little "
             "training, so its failure means nothing there",
             value=_listed(found),
         )
@@ -134,13 +138,14 @@ def _weak_decoder(seen: _Seen) -> Iterator[Weakness]:
 def _unsaturated(seen: _Seen) -> Iterator[Weakness]:
     found = []
     for cell, here in seen.attacks().items():
-        by_epochs: dict[int, float] = {}
+        by_kind: dict[str, dict[int, float]] = {}
         for outcome in here:
-            epochs = re.search(r"epochs=(\d+)", outcome.trial.method)
-            if _method(outcome) == "Decoder" and epochs:
-                count = int(epochs[1])
-                by_epochs[count] = min(_error(outcome), by_epochs.get(count, math.inf))
-        if len(by_epochs) > 1:
+            if epochs := re.search(r"epochs=(\d+)", outcome.trial.method):
+                kind, count = by_kind.setdefault(_method(outcome), {}), int(epochs[1])
+                kind[count] = min(_error(outcome), kind.get(count, math.inf))
+        for by_epochs in by_kind.values():
+            if len(by_epochs) < 2:
+                continue
             *_, before, last = sorted(by_epochs)
             gain = 1 - by_epochs[last] / by_epochs[before]
             if gain > _SCALED:
@@ -148,7 +153,7 @@ def _unsaturated(seen: _Seen) -> Iterator[Weakness]:
     if found:
         yield Weakness(
             code="RF3",
-            message="more training still makes the decoder better: the best attack is not reached",
+            message="more training still makes a decoder better: the best attack is not reached",
             value=_listed(found),
         )
 
@@ -243,7 +248,7 @@ def _single(seen: _Seen) -> Iterator[Weakness]:
     seeds: dict[str, set[int]] = {}
     for here in plain.values():
         for outcome in here:
-            if _method(outcome) in _RANDOM:
+            if _trained(outcome):
                 seeds.setdefault(outcome.trial.method, set()).add(outcome.trial.seed)
     alone = [method for method, used in seeds.items() if len(used) == 1]
     if alone:
