@@ -81,7 +81,7 @@ def test_replicates_are_what_intervals_come_from_and_plain_data() -> None:
 def test_the_papers_probe_looks_at_the_attackers_images_and_the_networks_own_labels() -> None:
     raw = found()["paper_raw"]
     assert raw["images"] == 128  # type: ignore[index]
-    assert 1 <= raw["classes"] <= audit_tiny.CLASSES  # type: ignore[index,operator]
+    assert 1 <= raw["classes"] <= audit_tiny.CLASSES  # type: ignore[index]
     assert set(raw["radii"]) == {cut.id for cut in subject().traced.menu()}  # type: ignore[index]
 
 

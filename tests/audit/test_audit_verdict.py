@@ -4,8 +4,9 @@ from typing import Any
 from audit_toys import HERE
 
 from splitveil.audit.grid import spaced, spread
+from splitveil.audit.joint import alarms
 from splitveil.audit.schedule import NO_TIME, Left
-from splitveil.audit.verdict import alarms, findings, headline, summarise
+from splitveil.audit.verdict import findings, headline, summarise
 from splitveil.partition.layout import Layout
 from splitveil.partition.types import Cut, CutKind
 from splitveil.quantities import Direction, Kind, Quantity
