@@ -15,8 +15,10 @@ from splitveil.attacks import (
     PartialLeastSquares,
     PatchRidge,
     PosteriorMean,
+    Refined,
     Ridge,
     SmallDecoder,
+    Unrolled,
     __all__,
 )
 from splitveil.attacks.base import Attack
@@ -46,6 +48,8 @@ ATTACKS = (
     EnhancedRepresentation(epochs=1, width=8, start="mean", representation="spectrum"),
     EnhancedDecoder(epochs=1, width=8, start="mean"),
     InverseResidual(epochs=1, width=8, depth=1, start="mean", representation="bottleneck"),
+    Refined(decoder=SmallDecoder(epochs=1, width=8, start="mean"), steps=4),
+    Unrolled(epochs=1, width=8, steps=2),
 )
 
 

@@ -14,8 +14,10 @@ from splitveil.attacks.nearest_features import NearestFeatures
 from splitveil.attacks.partial_least_squares import PartialLeastSquares
 from splitveil.attacks.patch_ridge import PatchRidge
 from splitveil.attacks.posterior_mean import PosteriorMean
+from splitveil.attacks.refined import Refined
 from splitveil.attacks.ridge import Ridge
 from splitveil.attacks.small_decoder import SmallDecoder
+from splitveil.attacks.unrolled import Unrolled
 
 __all__ = [
     "AttentionDecoder",
@@ -32,6 +34,8 @@ __all__ = [
     "PartialLeastSquares",
     "PatchRidge",
     "PosteriorMean",
+    "Refined",
     "Ridge",
     "SmallDecoder",
+    "Unrolled",
 ]

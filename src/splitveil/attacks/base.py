@@ -16,14 +16,21 @@ class Reconstructor(ABC):
         """Rebuild the targets of an observation: shape (n, *target), detached."""
 
 
-class Attack(ABC):
-    """Settings of an attack; a frozen dataclass whose `repr` rebuilds it.
-
-    `requires` is the least knowledge it works with; `reference` names its source.
-    """
+class Adversary:
+    """Whoever asks for knowledge: `requires` is the least it works with, `reference` its source."""
 
     requires: ClassVar[type[QueryFree]]
     reference: ClassVar[str]
+
+
+class Attack(Adversary, ABC):
+    """Settings of an attack; a frozen dataclass whose `repr` rebuilds it.
+
+    Where `headline` is False, its error is listed but never stands for the strongest attack: it
+    was made to please the eye, not to come close.
+    """
+
+    headline: ClassVar[bool] = True
 
     @abstractmethod
     def fit(self, knowledge: QueryFree, rng: Rng) -> Reconstructor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from splitveil.attacks.base import Attack, Reconstructor
+from splitveil.attacks.base import Adversary, Reconstructor
 from splitveil.attacks.evidence import (
     Evidence,
     affordable,
@@ -24,7 +24,7 @@ from splitveil.errors import BadInput, KnowledgeMissing
 from splitveil.release.base import Release
 from splitveil.rng import Rng
 from splitveil.shapes import Features
-from splitveil.threat import BlackBox, QueryFree, WhiteBox
+from splitveil.threat import BlackBox, Pairs, QueryFree, WhiteBox
 
 FEWEST = 12
 STARTS = ("mean", "ridges")
@@ -67,7 +67,7 @@ class Groundwork:
 
     @staticmethod
     def lay(
-        attack: Attack,
+        attack: Adversary,
         knowledge: QueryFree,
         ground: Ground,
         rng: Rng,
@@ -76,7 +76,8 @@ class Groundwork:
     ) -> "Groundwork":
         """Gather the evidence, fit the ridges to it, and guess every target without itself.
 
-        Mirrored images are encoded anew, which takes a black-box attacker a second query an image.
+        Mirrored images are encoded anew, which takes a black-box attacker a second query an image;
+        one that owns pairs only cannot, and goes without.
 
         Args:
             attack: in whose name knowledge is asked for.
@@ -102,7 +103,7 @@ class Groundwork:
         )
         places = torch.arange(len(found.x))[None]
         laid = Groundwork(found, places, guesses, guessed, standard)
-        if ground.flips:
+        if ground.flips and isinstance(knowledge, BlackBox):
             laid = laid._mirrored(knowledge, rng, encoded[1:])
         return laid._renewable(knowledge, encoded)
 
@@ -115,6 +116,12 @@ class Groundwork:
             if not isinstance(one, Middle)
         }
 
+    @property
+    def scale(self) -> float:
+        """Root mean squared error of the first guess: the unit of corrections, never 0."""
+        error = float((self.guessed[:, 0] - self.found.x).square().mean())
+        return max(error**0.5, 1e-6)
+
     def draw(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Features (m, f) and guesses (m, g, d) of some rows, with fresh noise if there is any."""
         if self.noise is None:
@@ -124,16 +131,11 @@ class Groundwork:
             return z, self.guesses(z, self.found.rows[rows]) + self.noise.left_out[rows]
 
     def _mirrored(
-        self, knowledge: QueryFree, rng: Rng, encoded: tuple[Features, ...]
+        self, knowledge: BlackBox, rng: Rng, encoded: tuple[Features, ...]
     ) -> "Groundwork":
         found, noise = self.found, rng.child("mirrored")
         x = found.x.unflatten(1, found.shape).flip(-1)
-        if encoded:
-            z = released(knowledge, encoded[0], noise)
-        elif isinstance(knowledge, BlackBox):
-            z = transmitted(knowledge, x, noise)
-        else:
-            raise KnowledgeMissing("mirrored images cannot be encoded without an oracle")
+        z = released(knowledge, encoded[0], noise) if encoded else transmitted(knowledge, x, noise)
         z = z.detach().float()
         both = replace(
             found,
@@ -158,7 +160,7 @@ class Groundwork:
 
 
 def _narrowed(
-    attack: Attack,
+    attack: Adversary,
     knowledge: QueryFree,
     ground: Ground,
     rng: Rng,
@@ -166,7 +168,7 @@ def _narrowed(
 ) -> tuple[QueryFree, tuple[Features, ...]]:
     """Knowledge with the auxiliary targets that will be used, and what the head gives for them."""
     found = targets(attack, knowledge)
-    if not isinstance(knowledge, BlackBox):
+    if not isinstance(knowledge, Pairs):
         raise KnowledgeMissing(f"{type(knowledge).__name__} grants no features of any image")
     if ground.flips and len(found.shape) != 3:
         raise BadInput(

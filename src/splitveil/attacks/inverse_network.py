@@ -20,7 +20,7 @@ from splitveil.nets.ends import Ends
 from splitveil.partition.layout import Layout
 from splitveil.rng import Rng
 from splitveil.shapes import Targets
-from splitveil.threat import BlackBox, Observation, QueryFree
+from splitveil.threat import Observation, Pairs, QueryFree
 from splitveil.training import Schedule, fit
 
 _BATCH = 256
@@ -45,7 +45,9 @@ class Decoded(Reconstructor):
     held_out: tuple[float, ...]
 
     def __call__(self, observation: Observation, rng: Rng) -> Targets:
-        z, rows = observed(observation, self.layout, self.classes, self.standard.mean.device)
+        z, rows = observed(
+            observation, self.layout, self.classes, self.guesses.fitted[0].x_mean.device
+        )
         return in_shape(self.predict(z, rows), self.shape)
 
     @torch.no_grad()
@@ -81,11 +83,11 @@ class InverseNetwork(Attack):
 
     `epochs`, `batch`, `learning_rate` and `precision` are those of the training; `samples` is the
     most auxiliary targets used; `seconds` caps training by the clock; with `flips` every image is
-    also shown mirrored, encoded anew; `start` is "ridges", the full and the patch-local ridge, or
-    "mean", the class mean, which saves their time.
+    also shown mirrored, where the attacker can encode it anew; `start` is "ridges", the full and
+    the patch-local ridge, or "mean", the class mean, which saves their time.
     """
 
-    requires: ClassVar[type[QueryFree]] = BlackBox
+    requires: ClassVar[type[QueryFree]] = Pairs
 
     epochs: int = 12
     batch: int = 64
@@ -134,9 +136,13 @@ class InverseNetwork(Attack):
         return Ground(samples=self.samples, flips=self.flips, start=self.start)
 
     def fit(self, knowledge: QueryFree, rng: Rng) -> Reconstructor:
-        return self.learn(Groundwork.lay(self, knowledge, self.ground, rng), rng)
+        return self.learn(Groundwork.lay(self, knowledge, self.ground, rng), knowledge, rng)
 
-    def learn(self, laid: Groundwork, rng: Rng) -> Decoded:
+    def assembled(self, ends: Ends, laid: Groundwork, knowledge: QueryFree) -> nn.Module:
+        """The untrained network for this attacker; override it for one that uses more than z."""
+        return self.network(ends)
+
+    def learn(self, laid: Groundwork, knowledge: QueryFree, rng: Rng) -> Decoded:
         """Train on groundwork already laid; where memory gives out, in batches of half the size.
 
         Raises:
@@ -144,7 +150,6 @@ class InverseNetwork(Attack):
             BudgetExceeded: if memory gives out with one image a batch.
         """
         found = laid.found
-        error = float((laid.guessed[:, 0] - found.x).square().mean())
         ends = Ends(
             laid.standard.shape(found.z.shape[1]),
             found.shape if len(found.shape) == 3 else (found.x.shape[1],),
@@ -152,12 +157,12 @@ class InverseNetwork(Attack):
             len(found.classes.seen) + 1,
         )
         with rng.child("init").as_global():
-            net = self.network(ends).to(found.x.device)
+            net = self.assembled(ends, laid, knowledge).to(found.x.device)
         start = Decoded(
             net,
             laid.guesses,
             laid.standard,
-            max(error**0.5, 1e-6),
+            laid.scale,
             found.classes,
             found.layout,
             found.shape,
@@ -172,12 +177,18 @@ class InverseNetwork(Attack):
         return halving(train, self.batch)
 
 
+def held_out(n: int, rng: Rng) -> tuple[Tensor, Tensor]:
+    """Which of `n` targets training with the stream `rng` keeps apart, a sixth, and the others."""
+    order = torch.randperm(n, generator=rng.child("held out").torch())
+    held, seen = order.tensor_split([n // 6])
+    return held, seen
+
+
 def _train(
     settings: InverseNetwork, batch: int, start: Decoded, laid: Groundwork, rng: Rng
 ) -> Decoded:
     found, places = laid.found, laid.places
-    order = torch.randperm(places.shape[1], generator=rng.child("held out").torch())
-    held, seen = order.tensor_split([places.shape[1] // 6])
+    held, seen = held_out(places.shape[1], rng)
     kept = (found.z[held], laid.guessed[held], found.rows[held], found.x[held])
     average = deepcopy(start.net).eval()
     best, steps = deepcopy(average), 0

@@ -75,7 +75,7 @@ def shared_decoders(
                     attack, alike[0].knowledge, attack.ground, alike[0].rng, encoded=views
                 )
                 for fitting in alike:
-                    yield fitting, laid, fitting.attack.learn(laid, fitting.rng)
+                    yield fitting, laid, fitting.attack.learn(laid, fitting.knowledge, fitting.rng)
 
 
 def shared_features(traced: Traced, cuts: Sequence[Cut], x: Tensor) -> dict[str, Tensor]:

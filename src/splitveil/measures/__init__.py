@@ -7,6 +7,8 @@
 | `ms_ssim`, `band_mse`, `r_squared` | reconstructions and originals | measured |
 | `recognition`, `feature_distance`, `perceptual_distance` | the same, a network | measured |
 | `retrieval` | reconstructions or embeddings, and a gallery | measured |
+| `attribute_lift` | attributes inferred, and guessed from the label | measured |
+| `verification`, `roc_curve` | scores of pairs, same person or not | measured |
 | `leakage`, `tail_leakage` | errors of an attack and of its floor | measured |
 | `tail_of` | one number an image | measured |
 | `paired_difference`, `log_ratio`, `paired_p_value` | two on the same images | measured |
@@ -39,6 +41,7 @@
 | `log_det_estimates` | features and a stated noise | proxy |
 """
 
+from splitveil.measures.attribute_lift import attribute_lift
 from splitveil.measures.bands import Bands, CosineBands, PrincipalBands, band_errors, band_mse
 from splitveil.measures.fisher import (
     BayesianInformation,
@@ -92,6 +95,7 @@ from splitveil.measures.information import (
     water_filled_bound,
 )
 from splitveil.measures.leakage import leakage, tail_leakage
+from splitveil.measures.linkage import roc_curve, verification
 from splitveil.measures.lpips import lpips
 from splitveil.measures.ms_ssim import ms_ssim, ms_ssim_per_image
 from splitveil.measures.noise_needed import (
@@ -168,6 +172,7 @@ __all__ = [
     "Rung",
     "accuracy",
     "agreement",
+    "attribute_lift",
     "band_errors",
     "band_mse",
     "bayes_identification",
@@ -233,6 +238,7 @@ __all__ = [
     "retention",
     "retrieval",
     "retrieval_ranks",
+    "roc_curve",
     "shannon_bound",
     "share_of",
     "spectral_leak_budget",
@@ -245,6 +251,7 @@ __all__ = [
     "van_trees",
     "van_trees_trace",
     "variational_bound",
+    "verification",
     "vortex_features",
     "vortex_outputs",
     "water_filled_bound",
