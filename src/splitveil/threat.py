@@ -4,7 +4,8 @@ Knowledge is a capability, not a flag. Each level grants what the one above it g
 more, so an attack that asks for a level by type cannot reach beyond it.
 
     QueryFree   auxiliary images, the tail, what crosses
-    BlackBox    and an oracle that turns images into features, counted, without gradients
+    Pairs       and what was sent for each of those images
+    BlackBox    and an oracle that turns any image into features, counted, without gradients
     WhiteBox    and the head and the release themselves
 """
 
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from splitveil.errors import BudgetExceeded
+from splitveil.errors import BadInput, BudgetExceeded, KnowledgeMissing
 from splitveil.nets import evaluating
 from splitveil.partition.layout import Layout
 from splitveil.partition.types import Partition
@@ -67,6 +68,69 @@ class Oracle:
         return self._partition.release(torch.cat(parts), rng.torch())
 
 
+class Recorded:
+    """What was sent for some images, once: an oracle that knows no others and never runs a head.
+
+    An image that occurs several times answers with what was sent first.
+
+    Raises:
+        BadInput: if there is not one z for each image.
+    """
+
+    def __init__(self, x: Targets, z: Tensor) -> None:
+        if len(x) != len(z):
+            raise BadInput(f"{len(z)} features for {len(x)} images: give one z for each image")
+        self._z = z.detach()
+        self._places: dict[bytes, int] = {}
+        for place, row in enumerate(_rows(x)):
+            self._places.setdefault(row, place)
+        self._used = 0
+
+    @property
+    def limit(self) -> int | None:
+        """None: what is known already may be read any number of times."""
+        return None
+
+    @property
+    def used(self) -> int:
+        """How many images were looked up."""
+        return self._used
+
+    def __call__(self, x: Targets, rng: Rng) -> Features:
+        """What was sent for `x`, the same each time.
+
+        Raises:
+            KnowledgeMissing: if one of them was never sent.
+        """
+        try:
+            places = [self._places[row] for row in _rows(x)]
+        except KeyError:
+            raise KnowledgeMissing(
+                "only pairs are known, and no other image can be sent: choose an attack that "
+                "encodes no images of its own, or audit the model itself"
+            ) from None
+        self._used += len(places)
+        return self._z[torch.tensor(places, dtype=torch.int64, device=self._z.device)]
+
+
+def _rows(x: Targets) -> list[bytes]:
+    return [row.tobytes() for row in x.detach().float().flatten(1).cpu().numpy()]
+
+
+class Withheld(nn.Module):
+    """Stands for a half of the network that the attacker does not hold."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Refuse.
+
+        Raises:
+            KnowledgeMissing: always.
+        """
+        raise KnowledgeMissing(
+            "this attacker holds no part of the network: choose an attack that needs pairs only"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class QueryFree:
     """The attacker holds the cloud half and images of its own.
@@ -83,8 +147,15 @@ class QueryFree:
 
 
 @dataclass(frozen=True, eq=False)
-class BlackBox(QueryFree):
-    """Query-free knowledge and a counted oracle."""
+class Pairs(QueryFree):
+    """Query-free knowledge and an oracle that answers at least for the auxiliary images."""
+
+    oracle: Oracle | Recorded
+
+
+@dataclass(frozen=True, eq=False)
+class BlackBox(Pairs):
+    """Knowledge of pairs and a counted oracle that answers for any image."""
 
     oracle: Oracle
 
@@ -104,6 +175,24 @@ class Observation:
     z: Tensor
     layout: Layout
     labels: Labels | None = None
+
+
+def only_pairs(
+    auxiliary: Auxiliary, z: Tensor, layout: Layout, *, knows_label: bool = True
+) -> Pairs:
+    """An attacker who owns what was sent for its auxiliary images, and no part of the network.
+
+    Raises:
+        BadInput: if there is not one z for each image.
+    """
+    return Pairs(
+        auxiliary=auxiliary,
+        tail=Withheld(),
+        layout=layout,
+        knows_label=knows_label,
+        knows_defence=True,
+        oracle=Recorded(auxiliary.x, z),
+    )
 
 
 def white_box(

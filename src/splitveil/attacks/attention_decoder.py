@@ -20,7 +20,7 @@ class AttentionDecoder(InverseNetwork):
     maps. Grids finer than 16 x 16 cells are looked at through block averages. Larger nets need more
     auxiliary images to be the stronger attack.
 
-    Knowledge: black-box; one query an auxiliary image, at most `samples`, and one more with
+    Knowledge: pairs, or one query an auxiliary image, at most `samples`, and one more with
     `flips`. Cost: the ridges, then about twice that of `Decoder` of the same width and depth.
     """
 

@@ -29,7 +29,7 @@ class Decoder(InverseNetwork):
     short does not repeat bit for bit. The middle of three capacities, between `SmallDecoder` and
     `AttentionDecoder`.
 
-    Knowledge: black-box; one query an auxiliary image, at most `samples`, and one more with
+    Knowledge: pairs, or one query an auxiliary image, at most `samples`, and one more with
     `flips`. Cost: both ridges, then about 50 width² (depth + 1) operations for every 16 pixels of
     an image, each epoch.
     """

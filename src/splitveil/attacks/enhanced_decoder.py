@@ -21,7 +21,7 @@ class EnhancedDecoder(InverseNetwork):
     a 7 x 7 depthwise convolution; depthwise convolutions of three sizes, fused. Where fewer stages
     lead to the image, the coarse ones are left out.
 
-    Knowledge: black-box; one query an auxiliary image, at most `samples`, and one more with
+    Knowledge: pairs, or one query an auxiliary image, at most `samples`, and one more with
     `flips`. Cost: that of `SmallDecoder` and 100 to 400 operations a value of every stage, each
     epoch. Image targets only.
     """

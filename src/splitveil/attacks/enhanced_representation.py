@@ -23,7 +23,7 @@ class EnhancedRepresentation(InverseNetwork):
     by squeeze and excitation. Features are scaled to mean 0 and variance 1 a channel before. No
     view adds information about x (data processing): what is gained, another network could learn.
 
-    Knowledge: black-box; one query an auxiliary image, at most `samples`, and one more with
+    Knowledge: pairs, or one query an auxiliary image, at most `samples`, and one more with
     `flips`. Cost: that of `SmallDecoder` and, for c channels on h x w cells, about 20 c² h w
     operations an image and epoch. Image targets only.
     """

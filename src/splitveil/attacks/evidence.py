@@ -13,7 +13,7 @@ from splitveil.nets import evaluating
 from splitveil.partition.layout import Layout
 from splitveil.rng import Rng
 from splitveil.shapes import Features
-from splitveil.threat import Auxiliary, BlackBox, Observation, QueryFree, WhiteBox
+from splitveil.threat import Auxiliary, Observation, Pairs, QueryFree, WhiteBox
 
 _FEWEST = 2
 BATCH = 256
@@ -88,7 +88,8 @@ def gather(
     """Auxiliary targets and what the device would send for them.
 
     A white-box attacker runs the head itself, through the release if it knows the defence. A
-    black-box attacker queries the oracle once an image, for as many as the budget allows. At most
+    black-box attacker queries the oracle once an image, for as many as the budget allows; one that
+    owns pairs only looks them up. At most
     `limit` images are used, chosen at random. `encoded` is what the head gave for all auxiliary
     targets where that is known already; a white-box attacker then need not run it.
 
@@ -98,7 +99,7 @@ def gather(
         BadInput: as `targets`, and if features are not finite or do not fit the layout.
     """
     grant(attack, knowledge)
-    if not isinstance(knowledge, BlackBox):
+    if not isinstance(knowledge, Pairs):
         raise KnowledgeMissing(f"{type(knowledge).__name__} grants no features of any image")
     few = affordable(knowledge, limit=limit)
     kept = chosen(knowledge.auxiliary, few, rng)
@@ -118,7 +119,7 @@ def gather(
     return Evidence(found.x, found.rows, found.classes, found.shape, z, knowledge.layout)
 
 
-def transmitted(knowledge: BlackBox, x: Tensor, rng: Rng) -> Tensor:
+def transmitted(knowledge: Pairs, x: Tensor, rng: Rng) -> Tensor:
     """What the attacker believes the device sends for `x`: shape (n, f)."""
     if not isinstance(knowledge, WhiteBox):
         return knowledge.oracle(x, rng.child("oracle"))
@@ -145,7 +146,7 @@ def released(knowledge: QueryFree, z: Tensor, rng: Rng) -> Tensor:
     return knowledge.release(z, rng.child("release").torch())
 
 
-def affordable(knowledge: BlackBox, *, limit: int | None = None) -> int:
+def affordable(knowledge: Pairs, *, limit: int | None = None) -> int:
     """How many auxiliary images the attacker can get features for.
 
     Raises:

@@ -24,7 +24,7 @@ from splitveil.errors import BadInput, KnowledgeMissing
 from splitveil.release.base import Release
 from splitveil.rng import Rng
 from splitveil.shapes import Features
-from splitveil.threat import BlackBox, QueryFree, WhiteBox
+from splitveil.threat import BlackBox, Pairs, QueryFree, WhiteBox
 
 FEWEST = 12
 STARTS = ("mean", "ridges")
@@ -76,7 +76,8 @@ class Groundwork:
     ) -> "Groundwork":
         """Gather the evidence, fit the ridges to it, and guess every target without itself.
 
-        Mirrored images are encoded anew, which takes a black-box attacker a second query an image.
+        Mirrored images are encoded anew, which takes a black-box attacker a second query an image;
+        one that owns pairs only cannot, and goes without.
 
         Args:
             attack: in whose name knowledge is asked for.
@@ -167,7 +168,7 @@ def _narrowed(
 ) -> tuple[QueryFree, tuple[Features, ...]]:
     """Knowledge with the auxiliary targets that will be used, and what the head gives for them."""
     found = targets(attack, knowledge)
-    if not isinstance(knowledge, BlackBox):
+    if not isinstance(knowledge, Pairs):
         raise KnowledgeMissing(f"{type(knowledge).__name__} grants no features of any image")
     if ground.flips and len(found.shape) != 3:
         raise BadInput(

@@ -20,7 +20,7 @@ from splitveil.nets.ends import Ends
 from splitveil.partition.layout import Layout
 from splitveil.rng import Rng
 from splitveil.shapes import Targets
-from splitveil.threat import BlackBox, Observation, QueryFree
+from splitveil.threat import Observation, Pairs, QueryFree
 from splitveil.training import Schedule, fit
 
 _BATCH = 256
@@ -87,7 +87,7 @@ class InverseNetwork(Attack):
     the patch-local ridge, or "mean", the class mean, which saves their time.
     """
 
-    requires: ClassVar[type[QueryFree]] = BlackBox
+    requires: ClassVar[type[QueryFree]] = Pairs
 
     epochs: int = 12
     batch: int = 64

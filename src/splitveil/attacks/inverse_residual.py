@@ -23,7 +23,7 @@ class InverseResidual(InverseNetwork):
     a `representation` other than "plain" the features are enhanced first, as in
     `EnhancedRepresentation`: both enhancements together.
 
-    Knowledge: black-box; one query an auxiliary image, at most `samples`, and one more with
+    Knowledge: pairs, or one query an auxiliary image, at most `samples`, and one more with
     `flips`. Cost: the ridges, then two to four times that of `SmallDecoder`. Image targets only.
     """
 

@@ -13,7 +13,7 @@ from splitveil.errors import BadPlan
 from splitveil.partition.layout import Layout
 from splitveil.rng import Rng
 from splitveil.shapes import Targets
-from splitveil.threat import BlackBox, Observation, QueryFree
+from splitveil.threat import Observation, Pairs, QueryFree
 
 _QUERIES = 512
 
@@ -51,11 +51,11 @@ class NearestAuxiliary(Attack):
 
     x̂ = x_j, j = argmin_i ||z_i - z||², over the targets of the true class where labels are known
     and the class has any. Distances are Euclidean on unscaled features, so a few loud features
-    can decide. Knowledge: black-box; one query an auxiliary image, at most `samples`. Cost: n f
+    can decide. Knowledge: pairs, or one query an auxiliary image, at most `samples`. Cost: n f
     values kept and 2 n f operations an observation.
     """
 
-    requires: ClassVar[type[QueryFree]] = BlackBox
+    requires: ClassVar[type[QueryFree]] = Pairs
     reference: ClassVar[str] = "floor: nearest neighbour in feature space"
 
     samples: int = 10_000

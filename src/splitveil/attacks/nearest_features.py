@@ -13,7 +13,7 @@ from splitveil.errors import BadPlan
 from splitveil.partition.layout import Layout
 from splitveil.rng import Rng
 from splitveil.shapes import Targets
-from splitveil.threat import BlackBox, Observation, QueryFree
+from splitveil.threat import Observation, Pairs, QueryFree
 
 _QUERIES = 128
 _HELD_OUT = 512
@@ -99,11 +99,11 @@ class NearestFeatures(Attack):
     best with each left out in turn. Averages over images are blurred: a small error need not mean
     that anything of this very image was found.
 
-    Knowledge: black-box; one query an auxiliary image, at most `samples`. Cost: n f values kept
+    Knowledge: pairs, or one query an auxiliary image, at most `samples`. Cost: n f values kept
     and 2 n f operations an observation.
     """
 
-    requires: ClassVar[type[QueryFree]] = BlackBox
+    requires: ClassVar[type[QueryFree]] = Pairs
     reference: ClassVar[str] = "Fix & Hodges 1951; Cover & Hart 1967"
 
     neighbours: int | None = None

@@ -16,7 +16,7 @@ from splitveil.errors import BadInput, BadPlan
 from splitveil.partition.layout import Layout
 from splitveil.rng import Rng
 from splitveil.shapes import Targets
-from splitveil.threat import BlackBox, Observation, QueryFree
+from splitveil.threat import Observation, Pairs, QueryFree
 
 _VALUES = 2**24
 _OPERATIONS = 2e10
@@ -85,12 +85,12 @@ class PatchRidge(Attack):
     Maps may have channels first or last, or be rows of tokens; coarser maps of a cut with several
     parts are repeated onto the finest grid and parts that are no maps are not used.
 
-    Knowledge: black-box; one query an auxiliary image, at most `samples`. Cost: with p = c k²,
+    Knowledge: pairs, or one query an auxiliary image, at most `samples`. Cost: with p = c k²,
     about 2e10 + p³ operations a neighbourhood, 8 p² bytes; neighbourhoods with p > `features` are
     left out.
     """
 
-    requires: ClassVar[type[QueryFree]] = BlackBox
+    requires: ClassVar[type[QueryFree]] = Pairs
     reference: ClassVar[str] = "receptive-field aligned linear inversion"
 
     neighbourhoods: tuple[int, ...] = (1, 3, 5)

@@ -15,7 +15,7 @@ from splitveil.partition.layout import Layout
 from splitveil.release.base import Release
 from splitveil.rng import Rng
 from splitveil.shapes import Targets
-from splitveil.threat import BlackBox, Observation, QueryFree, WhiteBox
+from splitveil.threat import Observation, Pairs, QueryFree, WhiteBox
 
 _QUERIES = 256
 _HELD_OUT = 256
@@ -79,11 +79,11 @@ class PosteriorMean(Attack):
     release), w_i ∝ exp(-‖z - z_i‖² / 2h²), kernel regression with h chosen in the same way.
     A gallery far from the target cannot rebuild it, however little noise there is.
 
-    Knowledge: black-box; one query an auxiliary image, at most `samples`. Cost: n f values kept
+    Knowledge: pairs, or one query an auxiliary image, at most `samples`. Cost: n f values kept
     and 2 n f operations an observation and send.
     """
 
-    requires: ClassVar[type[QueryFree]] = BlackBox
+    requires: ClassVar[type[QueryFree]] = Pairs
     reference: ClassVar[str] = "Bayes' rule on a gallery; Nadaraya 1964; Watson 1964"
 
     temper: float | None = None

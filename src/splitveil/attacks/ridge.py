@@ -16,7 +16,7 @@ from splitveil.errors import BadPlan
 from splitveil.partition.layout import Layout
 from splitveil.rng import Rng
 from splitveil.shapes import Targets
-from splitveil.threat import BlackBox, Observation, QueryFree
+from splitveil.threat import Observation, Pairs, QueryFree
 
 _CHUNK = 2048
 _PENALTIES = 56
@@ -57,13 +57,13 @@ class Ridge(Attack):
     eigendecomposition in float64. The best linear attack on jointly Gaussian (X, Z), where it
     tends to the least possible error as n grows; it says nothing about non-linear attackers.
 
-    Knowledge: black-box; one query an auxiliary image. Cost: with n images, f features and d
+    Knowledge: pairs, or one query an auxiliary image. Cost: with n images, f features and d
     target values, the primal form (f <= n) takes n f² + f³, the dual n² f + n³ operations and
     8 min(n, f)² bytes. Where f > `samples`, at most `samples` images are used. Beyond 2^26 feature
     values the primal form streams: features are summed up batch by batch and never held.
     """
 
-    requires: ClassVar[type[QueryFree]] = BlackBox
+    requires: ClassVar[type[QueryFree]] = Pairs
     reference: ClassVar[str] = "Hoerl & Kennard 1970; Golub, Heath & Wahba 1979"
 
     samples: int = 4000

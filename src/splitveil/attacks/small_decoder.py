@@ -20,7 +20,7 @@ class SmallDecoder(InverseNetwork):
     it is the plain decoder that papers compare with, and costs no ridge. What it fails to rebuild
     a larger decoder may.
 
-    Knowledge: black-box; one query an auxiliary image, at most `samples`, and one more with
+    Knowledge: pairs, or one query an auxiliary image, at most `samples`, and one more with
     `flips`. Cost: the ridges, then about 100 width² operations a pixel, each epoch.
     """
 

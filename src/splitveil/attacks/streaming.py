@@ -12,7 +12,7 @@ from splitveil.attacks.evidence import affordable, targets, transmitted
 from splitveil.errors import BadInput, KnowledgeMissing
 from splitveil.partition.layout import Layout
 from splitveil.rng import Rng
-from splitveil.threat import BlackBox, QueryFree
+from splitveil.threat import Pairs, QueryFree
 
 _BATCH = 1024
 
@@ -36,7 +36,7 @@ def streamed(attack: Attack, knowledge: QueryFree, rng: Rng) -> Stream:
         BadInput: as `gather`.
     """
     found = targets(attack, knowledge)
-    if not isinstance(knowledge, BlackBox):
+    if not isinstance(knowledge, Pairs):
         raise KnowledgeMissing(f"{type(knowledge).__name__} grants no features of any image")
     count, size = affordable(knowledge), knowledge.layout.size
     order = torch.arange(len(found.x))

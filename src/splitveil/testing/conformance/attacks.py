@@ -24,8 +24,10 @@ from splitveil.threat import (
     BlackBox,
     Observation,
     Oracle,
+    Pairs,
     QueryFree,
     WhiteBox,
+    only_pairs,
     white_box,
 )
 
@@ -169,18 +171,19 @@ class AttackConformance:
             attack.fit(knowledge, Rng(3))
 
     def test_needs_no_more_than_it_requires(self, attack: Attack, case: AttackCase) -> None:
-        knowledge = _weakest(attack, case, queries=None)
+        knowledge = _weakest(attack, case)
         attack.fit(knowledge, Rng(3))(case.observation(), Rng(4))
 
     def test_refuses_less_than_it_requires(self, attack: Attack, case: AttackCase) -> None:
         whole = case.knowledge()
-        weaker = [k for k in (_query_free(whole), _black_box(whole)) if type(k) in _below(attack)]
+        levels = (_query_free(whole), _pairs(whole), _black_box(whole))
+        weaker = [k for k in levels if type(k) in _below(attack)]
         for knowledge in weaker:
             with pytest.raises(KnowledgeMissing):
                 attack.fit(knowledge, Rng(3))
 
     def test_stays_within_the_query_budget(self, attack: Attack, case: AttackCase) -> None:
-        knowledge = _weakest(attack, case, queries=30)
+        knowledge = _counted(attack, case, queries=30)
         with suppress(BudgetExceeded):  # to refuse is to stay within it
             attack.fit(knowledge, Rng(3))
         if isinstance(knowledge, BlackBox):
@@ -254,18 +257,41 @@ def _black_box(whole: WhiteBox) -> BlackBox:
     )
 
 
+def _pairs(whole: WhiteBox) -> Pairs:
+    x = whole.auxiliary.x
+    return only_pairs(
+        whole.auxiliary,
+        Oracle(_whole_partition(whole), None)(x, Rng(5)),
+        whole.layout,
+        knows_label=whole.knows_label,
+    )
+
+
+def _whole_partition(whole: WhiteBox) -> Partition:
+    cut = Cut("conformance", "conformance", CutKind.OTHER, 0.5, whole.layout)
+    return Partition(cut, whole.head, whole.release, whole.tail)
+
+
 def _below(attack: Attack) -> tuple[type[QueryFree], ...]:
     """The levels that do not grant what the attack requires."""
-    levels: tuple[type[QueryFree], ...] = (QueryFree, BlackBox, WhiteBox)
+    levels: tuple[type[QueryFree], ...] = (QueryFree, Pairs, BlackBox, WhiteBox)
     return tuple(level for level in levels if not issubclass(level, attack.requires))
 
 
-def _weakest(attack: Attack, case: AttackCase, *, queries: int | None) -> QueryFree:
-    """Exactly the level required, over an oracle that counts."""
+_LEVELS: dict[type[QueryFree], Callable[[WhiteBox], QueryFree]] = {
+    QueryFree: _query_free,
+    Pairs: _pairs,
+    BlackBox: _black_box,
+    WhiteBox: lambda knowledge: knowledge,
+}
+
+
+def _weakest(attack: Attack, case: AttackCase) -> QueryFree:
+    """Exactly the level required."""
+    return _LEVELS[attack.requires](case.knowledge())
+
+
+def _counted(attack: Attack, case: AttackCase, *, queries: int) -> QueryFree:
+    """The weakest level that the attack takes and that counts queries."""
     whole = replace(case.knowledge(), oracle=Oracle(case.partition, queries))
-    make: dict[type[QueryFree], Callable[[WhiteBox], QueryFree]] = {
-        QueryFree: _query_free,
-        BlackBox: _black_box,
-        WhiteBox: lambda knowledge: knowledge,
-    }
-    return make[attack.requires](whole)
+    return _LEVELS[BlackBox if issubclass(BlackBox, attack.requires) else WhiteBox](whole)
