@@ -1,6 +1,7 @@
 """Arms run once each, survive kills, and fail without sinking the rest."""
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from splitveil.audit.store import Store, open_run
 from splitveil.errors import BadPlan, UnknownName
 from splitveil.records import Status
 from splitveil.reproduce import Evidence, Finding, Scale, Verdict, load_paper, reproduce
-from splitveil.reproduce.run import Ended, judge, scope
+from splitveil.reproduce.run import Ended, _MakeWork, judge, scope
 
 PLAN = toys.PAPER.plan(Scale(seeds=2))
 
@@ -122,6 +123,16 @@ def test_another_revision_does_not_take_old_records(tmp_path: Path) -> None:
     newer = replace(toys.PAPER, revision=2)
     with pytest.raises(BadPlan, match="choose another folder"):
         reproduce(newer.plan(Scale(seeds=2)), tmp_path)
+
+
+def test_worker_processes_find_the_arms_of_a_paper_by_its_name(tmp_path: Path) -> None:
+    plan = load_paper("gpz").plan(Scale(), ["C12"])
+    with Store(tmp_path) as store:
+        store.write_json("manifest.json", {})
+    make = pickle.loads(pickle.dumps(_MakeWork("gpz", plan.scale, tmp_path)))
+    desk = make()
+    key = scope(plan.paper)
+    assert {arm.trial(key).id for arm in plan.arms} <= set(desk.arms)
 
 
 def test_two_runs_cannot_write_in_one_folder(tmp_path: Path) -> None:

@@ -40,17 +40,20 @@ def figures(evidence: Evidence, scale: Scale, folder: Path) -> None:
     if not found:
         raise ArmMissing("no network was attacked at every cut")
     spread = {network: places_of(evidence, network) for network in found}
-    by_depth: Rows = {network: [] for network in found}
+    by_place: Rows = {network: [] for network in found}
     by_nc1: Rows = {network: [] for network in found}
     for network, etas in found.items():
         for row, eta in zip(spread[network], etas, strict=True):
-            by_depth[network].append((float(row["depth"]), eta, str(row["name"])))
+            place = len(by_place[network]) / (len(etas) - 1)
+            by_place[network].append((place, eta, str(row["name"])))
             by_nc1[network].append((float(row["values"]["nc1"]), eta, str(row["name"])))
-    _write(folder, _chart("gpz-eta", "Error of the decoder by depth", _DEPTH, by_depth))
+    _write(folder, _chart("gpz-eta", "Error of the decoder from cut to cut", _PLACE, by_place))
     _write(folder, _chart("gpz-nc1", "Error of the decoder by spread within classes", _NC1, by_nc1))
 
 
-_DEPTH = Axis(label="depth: share of the network's operations on the device", low=0.0, high=1.0)
+_PLACE = Axis(
+    label="place among the attacked cuts, from the first to the logits", low=0.0, high=1.0
+)
 _NC1 = Axis(label="nc1: scatter within classes over scatter between them", scale="log")
 
 
