@@ -15,8 +15,8 @@ from splitveil.rng import Rng
 from splitveil.threat import Pairs, QueryFree
 
 _CHUNK = 2048
-_POWER = 200
-_SETTLED = 1e-10
+_POWER = 50
+_SETTLED = 1e-6
 _BLOCK = 6
 
 
@@ -43,13 +43,13 @@ class PartialLeastSquares(Attack):
     the target needs many directions; being linear, it says nothing about other attackers.
 
     Knowledge: pairs, or one query an auxiliary image, at most `samples`. Cost: with m the lesser
-    of images and features, n f m + m³ operations, and about 200 m d for each direction.
+    of images and features, n f m + m³ operations, and up to 600 m d for each direction.
     """
 
     requires: ClassVar[type[QueryFree]] = Pairs
     reference: ClassVar[str] = "Wold 1966; Dayal & MacGregor 1997"
 
-    components: int = 64
+    components: int = 32
     samples: int = 2000
 
     def __post_init__(self) -> None:
