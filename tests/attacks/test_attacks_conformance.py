@@ -1,6 +1,7 @@
 import pytest
 
 from splitveil.attacks import (
+    AdversarialDecoder,
     AttentionDecoder,
     ClassMean,
     Decoder,
@@ -17,7 +18,9 @@ from splitveil.attacks import (
     PosteriorMean,
     Refined,
     Ridge,
+    ShadowEncoder,
     SmallDecoder,
+    UnSplit,
     Unrolled,
     __all__,
 )
@@ -50,7 +53,10 @@ ATTACKS = (
     InverseResidual(epochs=1, width=8, depth=1, start="mean", representation="bottleneck"),
     Refined(decoder=SmallDecoder(epochs=1, width=8, start="mean"), steps=4),
     Unrolled(epochs=1, width=8, steps=2),
+    ShadowEncoder(epochs=1, width=8, decoder=SmallDecoder(epochs=1, width=8, start="mean")),
+    AdversarialDecoder(epochs=1, decoder=SmallDecoder(epochs=1, width=8, start="mean")),
 )
+COUPLED = (UnSplit(rounds=2, steps=2, width=8),)
 
 
 class TestEveryAttack(AttackConformance):
@@ -60,6 +66,15 @@ class TestEveryAttack(AttackConformance):
         return attack
 
 
+class TestEveryCoupledAttack(AttackConformance):
+    deterministic = False  # answers depend on the batch
+
+    @pytest.fixture(params=COUPLED, ids=repr)
+    def attack(self, request: pytest.FixtureRequest) -> Attack:
+        attack: Attack = request.param
+        return attack
+
+
 def test_every_attack_of_the_catalogue_is_held_to_it() -> None:
-    assert {type(attack).__name__ for attack in ATTACKS} == set(__all__)
+    assert {type(attack).__name__ for attack in (*ATTACKS, *COUPLED)} == set(__all__)
     assert list(__all__) == sorted(__all__)

@@ -1,5 +1,6 @@
 """Attacks: each tries to rebuild the input from what was sent."""
 
+from splitveil.attacks.adversarial_decoder import AdversarialDecoder
 from splitveil.attacks.attention_decoder import AttentionDecoder
 from splitveil.attacks.class_mean import ClassMean
 from splitveil.attacks.decoder import Decoder
@@ -16,10 +17,13 @@ from splitveil.attacks.patch_ridge import PatchRidge
 from splitveil.attacks.posterior_mean import PosteriorMean
 from splitveil.attacks.refined import Refined
 from splitveil.attacks.ridge import Ridge
+from splitveil.attacks.shadow_encoder import ShadowEncoder
 from splitveil.attacks.small_decoder import SmallDecoder
 from splitveil.attacks.unrolled import Unrolled
+from splitveil.attacks.unsplit import UnSplit
 
 __all__ = [
+    "AdversarialDecoder",
     "AttentionDecoder",
     "ClassMean",
     "Decoder",
@@ -36,6 +40,8 @@ __all__ = [
     "PosteriorMean",
     "Refined",
     "Ridge",
+    "ShadowEncoder",
     "SmallDecoder",
+    "UnSplit",
     "Unrolled",
 ]

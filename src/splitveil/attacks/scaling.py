@@ -1,0 +1,159 @@
+"""How far from saturation an attack is: its error extrapolated to endless data and size."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from jaxtyping import Float64
+from scipy.optimize import nnls
+
+from splitveil.errors import BadData
+from splitveil.quantities import Kind, Quantity
+from splitveil.rng import Rng
+
+_EXPONENTS = np.geomspace(0.05, 2.0, 60)
+_COARSE = np.geomspace(0.05, 2.0, 16)
+_RESAMPLES = 200
+_SATURATED = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalingFit:
+    """mse(n, P) = a + b n^-alpha + c P^-beta, b, c >= 0.
+
+    `limit` is a, in value² per pixel; `headroom` the share 1 - a / best of the least error seen
+    that more data and size would take away. Both are proxies: extrapolations.
+    """
+
+    limit: Quantity
+    headroom: Quantity
+    gain: float
+    exponent: float
+    size_gain: float
+    size_exponent: float
+    best: float
+
+    @property
+    def is_saturated(self) -> bool:
+        """Whether the limit is at least nine tenths of the least error seen."""
+        return self.limit.value >= _SATURATED * self.best
+
+    def __str__(self) -> str:
+        """One line that a report can print."""
+        words = "saturated" if self.is_saturated else "NOT saturated: its failure proves little"
+        share = self.headroom
+        return (
+            f"{words}; {share.value:.0%} [{share.low:.0%}, {share.high:.0%}] of the least error "
+            f"{self.best:.3g} would go with endless data"
+        )
+
+
+def scaling_fit(
+    images: Sequence[float],
+    errors: Sequence[float],
+    rng: Rng,
+    *,
+    parameters: Sequence[float] | None = None,
+) -> ScalingFit:
+    """Fit a power law to the errors of one attack at several sizes, and extrapolate it.
+
+    Least squares of relative errors: for each pair of exponents on a grid in [0.05, 2] the
+    coefficients are those of non-negative least squares. The interval resamples relative
+    residuals, inflated for the degrees of freedom spent; without any left it is [0, best].
+
+    A fit to a small range says little about the limit: attacks improve in steps that no power law
+    foresees. A limit below 0.9 of the best error seen is a warning; one above is no proof.
+
+    Args:
+        images: auxiliary images of each run.
+        errors: mean squared error per value of each run, on the same test images.
+        rng: stream of the resampling.
+        parameters: of each run's network, where they differ too.
+
+    Raises:
+        BadData: if lengths differ, numbers are not positive, or there are fewer than three
+            different sizes of each kind given.
+    """
+    n, y = np.asarray(images, dtype=np.float64), np.asarray(errors, dtype=np.float64)
+    p = np.ones(0) if parameters is None else np.asarray(parameters, dtype=np.float64)
+    _check(n, y, p)
+    terms = 2 if parameters is None else 3
+    grid = [(alpha, 0.0) for alpha in _EXPONENTS]
+    if parameters is not None:
+        grid = list(product(_COARSE, _COARSE))
+    designs = [_design(n, p, alpha, beta) for alpha, beta in grid]
+    (alpha, beta), weights = _best(grid, designs, y)
+    fitted = _design(n, p, alpha, beta) @ weights
+    best, limit = float(y.min()), float(weights[0])
+    spare = len(y) - 2 * terms + 1
+    low, high = 0.0, best
+    if spare > 0:
+        residuals = (y / fitted - 1) * np.sqrt(len(y) / spare)
+        generator = rng.child("scaling").numpy()
+        drawn = 1 + generator.choice(residuals, size=(_RESAMPLES, len(y)))
+        again = [_best(grid, designs, fitted * row)[1][0] for row in drawn.clip(min=1e-3)]
+        low, high = (float(end) for end in np.quantile(again, [0.025, 0.975]))
+    low, high = min(low, limit), max(high, limit)
+    words = ("the error follows a power law beyond the sizes tried", f"{len(y)} runs")
+    headroom = [1 - value / best for value in (high, limit, low)]
+    return ScalingFit(
+        limit=_proxy(limit, low, high, "mse per value", len(y), words),
+        headroom=_proxy(headroom[1], headroom[0], headroom[2], "share", len(y), words),
+        gain=float(weights[1]),
+        exponent=float(alpha),
+        size_gain=0.0 if parameters is None else float(weights[2]),
+        size_exponent=float(beta),
+        best=best,
+    )
+
+
+def _design(
+    n: Float64[np.ndarray, " k"], p: Float64[np.ndarray, " q"], alpha: float, beta: float
+) -> Float64[np.ndarray, "k t"]:
+    columns = [np.ones_like(n), n**-alpha]
+    if len(p):
+        columns.append(p**-beta)
+    return np.stack(columns, 1)
+
+
+def _best(
+    grid: list[tuple[float, float]],
+    designs: list[Float64[np.ndarray, "k t"]],
+    y: Float64[np.ndarray, " k"],
+) -> tuple[tuple[float, float], Float64[np.ndarray, " t"]]:
+    """The exponents of least relative error, and their coefficients."""
+    found = []
+    for design in designs:
+        scale = np.abs(design).max(0)
+        weights, error = nnls(design / scale / y[:, None], np.ones_like(y))
+        found.append((error, weights / scale))
+    least = int(np.argmin([error for error, _ in found]))
+    return grid[least], found[least][1]
+
+
+def _proxy(
+    value: float, low: float, high: float, unit: str, n: int, words: tuple[str, ...]
+) -> Quantity:
+    return Quantity(
+        value=value, low=low, high=high, unit=unit, kind=Kind.PROXY, n=n, assumptions=words
+    )
+
+
+def _check(
+    n: Float64[np.ndarray, " k"], y: Float64[np.ndarray, " k2"], p: Float64[np.ndarray, " q"]
+) -> None:
+    if len(n) != len(y) or (len(p) and len(p) != len(y)):
+        raise BadData(
+            f"{len(n)} sizes, {len(p)} parameter counts and {len(y)} errors: give one each a run"
+        )
+    for what, values in (("images", n), ("errors", y), ("parameters", p)):
+        if not (np.isfinite(values).all() and (values > 0).all()):
+            raise BadData(f"{what} must be positive and finite")
+        if what != "errors" and len(values) and len(np.unique(values)) < 3:
+            raise BadData(
+                f"a power law needs at least 3 different numbers of {what}, got "
+                f"{len(np.unique(values))}"
+            )
+    if not len(n):
+        raise BadData("no runs to fit: give at least 3")
