@@ -16,6 +16,7 @@ from splitveil.audit.store import storing, write_whole
 from splitveil.errors import BadPlan
 from splitveil.report import figures, proved, story, tables
 from splitveil.report.chart import Chart
+from splitveil.report.likeness import likeness_table
 from splitveil.report.palette import DARK, LIGHT, variables
 from splitveil.report.pictures import Row, contact_sheet, sheet_png
 from splitveil.report.raster import png
@@ -126,6 +127,7 @@ def render(report: Report, rows: tuple[Row, ...], *, show_images: bool) -> str:
         "noise": proved.noise_table(report),
         "proxies": proved.proxy_section(report),
         "cuts": tables.cut_table(report),
+        "likeness": likeness_table(report),
         "trials": tables.trial_table(report),
         "not_attacked": story.not_attacked(report),
         "weaknesses": story.weaknesses(report),
