@@ -203,7 +203,7 @@ def test_bad_input(faces: tuple[Problem, Tensor, Tensor]) -> None:
     none = replace(p.knowledge(), auxiliary=Auxiliary(p.auxiliary.x[:0], None))
     recipes: tuple[AttributeAttack | Verifier, ...] = (*ATTACKS[1:], Verifier())
     for attack in recipes:
-        with pytest.raises(KnowledgeMissing, match="BlackBox"):
+        with pytest.raises(KnowledgeMissing, match="Pairs"):
             attack.fit(free, who, Rng(0))
         with pytest.raises(BudgetExceeded):
             attack.fit(poor, who, Rng(0))

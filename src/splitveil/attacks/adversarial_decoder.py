@@ -14,7 +14,7 @@ from splitveil.attacks.small_decoder import SmallDecoder
 from splitveil.errors import BadInput, BadPlan
 from splitveil.nets.critic import Critic
 from splitveil.rng import Rng
-from splitveil.threat import BlackBox, QueryFree
+from splitveil.threat import Pairs, QueryFree
 from splitveil.training import Schedule, fit
 
 _PENALTY = 10.0
@@ -31,11 +31,11 @@ class AdversarialDecoder(Attack):
     perception and distortion its MSE is larger, so it never stands in the headline: judge it by
     perceptual distance, recognition and retrieval, and beware of detail that it invents.
 
-    Knowledge: black-box, as the decoder's. Cost: the decoder, then each epoch `critic_steps` + 1
+    Knowledge: pairs, as the decoder's. Cost: the decoder, then each epoch `critic_steps` + 1
     times that of it and of a critic of `width`. Image targets only.
     """
 
-    requires: ClassVar[type[QueryFree]] = BlackBox
+    requires: ClassVar[type[QueryFree]] = Pairs
     reference: ClassVar[str] = "Wasserstein critic of Gulrajani et al. 2017 on a trained decoder"
     headline: ClassVar[bool] = False
 

@@ -11,7 +11,7 @@ from splitveil.attacks.evidence import Evidence, affordable, chosen, gather, gra
 from splitveil.errors import BadInput, KnowledgeMissing
 from splitveil.rng import Rng
 from splitveil.shapes import Labels, Logits
-from splitveil.threat import BlackBox, Observation, QueryFree
+from splitveil.threat import Observation, Pairs, QueryFree
 
 
 class AttributeGuesser(ABC):
@@ -62,7 +62,7 @@ class Examples:
     ) -> "Examples":
         """Gather what the device would send for auxiliary images with known attribute."""
         check(attack, knowledge, attribute)
-        if not isinstance(knowledge, BlackBox):
+        if not isinstance(knowledge, Pairs):
             raise KnowledgeMissing(f"{type(knowledge).__name__} grants no features of any image")
         kept = chosen(knowledge.auxiliary, affordable(knowledge, limit=limit), rng)
         some = replace(knowledge, auxiliary=part_of(knowledge.auxiliary, kept))

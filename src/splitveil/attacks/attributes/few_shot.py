@@ -13,7 +13,7 @@ from splitveil.errors import BadPlan
 from splitveil.partition.layout import Layout
 from splitveil.rng import Rng
 from splitveil.shapes import Labels, Logits
-from splitveil.threat import BlackBox, Observation, QueryFree
+from splitveil.threat import Observation, Pairs, QueryFree
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +41,10 @@ class FewShotAttribute(AttributeAttack):
     value are used as labelled, chosen at random, or all where there are fewer. What so few show is
     what a curious person gets in an afternoon; with many examples the other attacks are stronger.
 
-    Knowledge: black-box; one query an auxiliary image, at most `samples`. Cost: one pass.
+    Knowledge: pairs, or one query an auxiliary image, at most `samples`. Cost: one pass.
     """
 
-    requires: ClassVar[type[QueryFree]] = BlackBox
+    requires: ClassVar[type[QueryFree]] = Pairs
     reference: ClassVar[str] = "prototypes of Snell, Swersky & Zemel 2017, without an embedding"
 
     shots: int = 5

@@ -11,7 +11,7 @@ from splitveil.attacks.ridge import Linear, solve
 from splitveil.errors import BadPlan
 from splitveil.rng import Rng
 from splitveil.shapes import Labels, Logits
-from splitveil.threat import BlackBox, Observation, QueryFree
+from splitveil.threat import Observation, Pairs, QueryFree
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +35,10 @@ class LinearAttribute(AttributeAttack):
     least generalised cross-validation. For two values of equal frequency and Gaussian z it is
     linear discriminant analysis. Silent on what only a non-linear attacker sees.
 
-    Knowledge: black-box; one query an auxiliary image, at most `samples`. Cost: that of `Ridge`.
+    Knowledge: pairs, or one query an auxiliary image, at most `samples`. Cost: that of `Ridge`.
     """
 
-    requires: ClassVar[type[QueryFree]] = BlackBox
+    requires: ClassVar[type[QueryFree]] = Pairs
     reference: ClassVar[str] = "Hoerl & Kennard 1970; Hastie, Tibshirani & Buja 1994"
 
     samples: int = 4000

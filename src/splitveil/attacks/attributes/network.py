@@ -18,7 +18,7 @@ from splitveil.nets.attribute_net import AttributeNet
 from splitveil.partition.layout import Layout
 from splitveil.rng import Rng
 from splitveil.shapes import Labels, Logits
-from splitveil.threat import BlackBox, Observation, QueryFree
+from splitveil.threat import Observation, Pairs, QueryFree
 from splitveil.training import Schedule, fit
 
 _BATCH = 256
@@ -49,10 +49,10 @@ class NetworkAttribute(AttributeAttack):
     Weights are those of the epoch with the least error on a sixth of the auxiliary images.
     Features are averaged over sends. What it fails to infer a larger one may.
 
-    Knowledge: black-box; one query an auxiliary image, at most `samples`. Cost: seconds an epoch.
+    Knowledge: pairs, or one query an auxiliary image, at most `samples`. Cost: seconds an epoch.
     """
 
-    requires: ClassVar[type[QueryFree]] = BlackBox
+    requires: ClassVar[type[QueryFree]] = Pairs
     reference: ClassVar[str] = "attribute inference from representations, Song & Shmatikov 2020"
 
     epochs: int = 12

@@ -17,7 +17,7 @@ from splitveil.errors import BadInput, BadPlan
 from splitveil.partition.layout import Layout
 from splitveil.rng import Rng
 from splitveil.shapes import Features, Labels, PerImage
-from splitveil.threat import BlackBox, Observation, QueryFree
+from splitveil.threat import Observation, Pairs, QueryFree
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +57,17 @@ class Verifier(Adversary):
     persons' means in those units, less what a mean of few pictures scatters by chance, with
     eigenvalues ψ, coordinates are weighed by sqrt(ψ / (2ψ + 1)): their inner product is then the
     part of the log-likelihood ratio of one person against two that both pictures share, were all
-    Gaussian. Persons among the auxiliary images need not be those to be recognised. Scores go to `measures.verification`; for identity retrieval, embed the
-    queries and a gallery with one item a person and hand both to `measures.retrieval`.
+    Gaussian. Persons among the auxiliary images need not be those to be recognised.
+
+    Scores go to `measures.verification`; for identity retrieval, embed the queries and a gallery
+    with one item a person and hand both to `measures.retrieval`.
 
     Two pictures are linked by whatever they share, also by a background: pair people within one
-    session to exclude that. Knowledge: black-box; one query an auxiliary image, at most `samples`.
+    session to exclude that. Knowledge: pairs, or one query an auxiliary image, at most `samples`.
     Cost: an eigenproblem of the smaller of images and features.
     """
 
-    requires: ClassVar[type[QueryFree]] = BlackBox
+    requires: ClassVar[type[QueryFree]] = Pairs
     reference: ClassVar[str] = "probabilistic linear discriminant analysis, Ioffe 2006"
 
     components: int = 64
@@ -82,7 +84,7 @@ class Verifier(Adversary):
         """Learn from auxiliary images of known persons, at least two of one of them.
 
         Raises:
-            KnowledgeMissing: if `knowledge` is weaker than black-box.
+            KnowledgeMissing: if `knowledge` is weaker than pairs.
             BudgetExceeded: if the query budget allows fewer than two images.
             BadInput: if there is no identity for each auxiliary image, or no person has two.
         """
