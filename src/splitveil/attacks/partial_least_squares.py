@@ -15,7 +15,7 @@ from splitveil.rng import Rng
 from splitveil.threat import Pairs, QueryFree
 
 _CHUNK = 2048
-_POWER = 50
+_POWER = 12
 _SETTLED = 1e-6
 _BLOCK = 6
 
@@ -43,7 +43,7 @@ class PartialLeastSquares(Attack):
     the target needs many directions; being linear, it says nothing about other attackers.
 
     Knowledge: pairs, or one query an auxiliary image, at most `samples`. Cost: with m the lesser
-    of images and features, n f m + m³ operations, and up to 600 m d for each direction.
+    of images and features, n f m + m³ operations, and up to 300 m d for each direction.
     """
 
     requires: ClassVar[type[QueryFree]] = Pairs
