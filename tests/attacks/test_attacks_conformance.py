@@ -20,8 +20,8 @@ from splitveil.attacks import (
     Ridge,
     ShadowEncoder,
     SmallDecoder,
-    UnSplit,
     Unrolled,
+    UnSplit,
     __all__,
 )
 from splitveil.attacks.base import Attack
