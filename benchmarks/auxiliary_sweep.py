@@ -34,6 +34,7 @@ from splitveil.attacks import MeanImage, SmallDecoder
 from splitveil.attacks.groundwork import Groundwork
 from splitveil.attacks.scaling import scaling_fit
 from splitveil.data import load_data
+from splitveil.measures import log_ratio, mse_per_image
 from splitveil.models import load_model
 from splitveil.partition import Partition, trace
 from splitveil.rng import Rng
@@ -75,8 +76,8 @@ def crops(count: int, side: int, rng: Rng) -> Tensor:
 
 def one(
     partition: Partition, auxiliary: Tensor, x: Tensor, z: Tensor, steps: int
-) -> dict[str, float]:
-    """Squared error per value of every attack with these auxiliary images."""
+) -> dict[str, list[float]]:
+    """Squared error per value of every attack with these auxiliary images, image by image."""
     n = len(auxiliary)
     batch = min(BATCH, n // 2)
     knowledge = white_box(partition, Auxiliary(auxiliary), knows_label=False)
@@ -89,8 +90,7 @@ def one(
     }
     seen = Observation(z[:, None], partition.cut.layout)
     return {
-        name: float((attack(seen, Rng(1)) - x).double().square().mean())
-        for name, attack in fitted.items()
+        name: mse_per_image(attack(seen, Rng(1)), x).tolist() for name, attack in fitted.items()
     }
 
 
@@ -132,19 +132,32 @@ def main() -> None:
             done[key] = {"key": key, "errors": errors, "cpu_s": spent}
             with options.out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(done[key]) + "\n")
-            print(
-                kind, count, {name: round(value, 5) for name, value in errors.items()}, flush=True
-            )
+            print(kind, count, f"{spent} CPU s", flush=True)
     prefix = (options.network, options.cut, options.steps)
     print("| images | attack | " + " | ".join(KINDS) + " |\n|---|---|---|---|---|")
     for count in options.images:
         for name in done[(*prefix, "same", count)]["errors"]:
-            cells = [f"{done[(*prefix, kind, count)]['errors'][name]:.5f}" for kind in KINDS]
+            cells = [f"{np.mean(done[(*prefix, k, count)]['errors'][name]):.4f}" for k in KINDS]
             print(f"| {count} | {name} | " + " | ".join(cells) + " |")
     if len(options.images) >= 3:
         for kind in KINDS:
-            found = [done[(*prefix, kind, n)]["errors"]["SmallDecoder"] for n in options.images]
-            print(kind, scaling_fit([float(n) for n in options.images], found, Rng(3)), sep=": ")
+            every = [done[(*prefix, kind, n)]["errors"]["SmallDecoder"] for n in options.images]
+            means = [float(np.mean(errors)) for errors in every]
+            print(kind, scaling_fit([float(n) for n in options.images], means, Rng(3)), sep=": ")
+
+    def ratio(kind: str, count: int, other: str, of: int, name: str = "SmallDecoder") -> str:
+        """The decoder's error over another, paired by image."""
+        top = torch.tensor(done[(*prefix, kind, count)]["errors"]["SmallDecoder"]).double()
+        below = torch.tensor(done[(*prefix, other, of)]["errors"][name]).double()
+        found = log_ratio(top, below, Rng(4))
+        value, low, high = (math.exp(each) for each in (found.value, found.low, found.high))
+        return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+    few, many = min(options.images), max(options.images)
+    print("S1, most over fewest, same:", ratio("same", many, "same", few))
+    print("S2, shifted over same:", ratio("shifted", many, "same", many))
+    print("S3, other over same:", ratio("other", many, "same", many))
+    print("S3, other over the mean image:", ratio("other", many, "same", many, "MeanImage"))
 
 
 if __name__ == "__main__":

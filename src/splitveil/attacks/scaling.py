@@ -23,7 +23,7 @@ class ScalingFit:
     """mse(n, P) = a + b n^-alpha + c P^-beta, b, c >= 0.
 
     `limit` is a, in value² per pixel; `headroom` the share 1 - a / best of the least error seen
-    that more data and size would take away. Both are proxies: extrapolations.
+    that more data and size would take away, 0 where more made it worse. Both are proxies.
     """
 
     limit: Quantity
@@ -96,7 +96,7 @@ def scaling_fit(
         low, high = (float(end) for end in np.quantile(again, [0.025, 0.975]))
     low, high = min(low, limit), max(high, limit)
     words = ("the error follows a power law beyond the sizes tried", f"{len(y)} runs")
-    headroom = [1 - value / best for value in (high, limit, low)]
+    headroom = [max(0.0, 1 - value / best) for value in (high, limit, low)]
     return ScalingFit(
         limit=_proxy(limit, low, high, "mse per value", len(y), words),
         headroom=_proxy(headroom[1], headroom[0], headroom[2], "share", len(y), words),
