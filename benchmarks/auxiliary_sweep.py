@@ -89,9 +89,8 @@ def one(
         "SmallDecoder": decoder.learn(laid, knowledge, Rng(0)),
     }
     seen = Observation(z[:, None], partition.cut.layout)
-    return {
-        name: mse_per_image(attack(seen, Rng(1)), x).tolist() for name, attack in fitted.items()
-    }
+    made = {name: attack(seen, Rng(1)) for name, attack in fitted.items()}
+    return {name: mse_per_image(guess, x).tolist() for name, guess in made.items()}
 
 
 def main() -> None:

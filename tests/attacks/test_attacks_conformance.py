@@ -47,7 +47,6 @@ ATTACKS = (
     Decoder(epochs=2, width=8, depth=1, precision="bf16-mixed"),
     SmallDecoder(epochs=1, width=8),
     AttentionDecoder(epochs=1, width=8, depth=1, heads=2, flips=True),
-    EnhancedRepresentation(epochs=1, width=8, start="mean", representation="dropout"),
     EnhancedRepresentation(epochs=1, width=8, start="mean", representation="spectrum"),
     EnhancedDecoder(epochs=1, width=8, start="mean"),
     InverseResidual(epochs=1, width=8, depth=1, start="mean", representation="bottleneck"),

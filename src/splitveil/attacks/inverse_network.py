@@ -81,6 +81,9 @@ class InverseNetwork(Attack):
     minimises the squared error. Derive a frozen dataclass that names its settings and gives
     `network`; everything else is here.
 
+    Maps and tokens are laid on one grid over the image; what crosses beside them, a class token
+    among it, reaches the answer through the full ridge alone.
+
     `epochs`, `batch`, `learning_rate` and `precision` are those of the training; `samples` is the
     most auxiliary targets used; `seconds` caps training by the clock; with `flips` every image is
     also shown mirrored, where the attacker can encode it anew; `start` is "ridges", the full and
