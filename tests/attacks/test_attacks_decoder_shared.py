@@ -240,7 +240,7 @@ def test_bad_input(image_problem: Problem) -> None:
     free = QueryFree(whole.auxiliary, whole.tail, whole.layout, True, True)
     fitted = TINY.fit(whole, Rng(0))
     for attack in CAPACITIES:
-        with pytest.raises(KnowledgeMissing, match="BlackBox"):
+        with pytest.raises(KnowledgeMissing, match="Pairs"):
             attack.fit(free, Rng(0))
         with pytest.raises(BadPlan):
             replace(attack, width=9)
