@@ -85,7 +85,7 @@ class Searching(Reconstructor):
         if isinstance(self.plan.optimiser, BatchedLBFGS):
             head, dtype = doubled(head, self.random[:1].unflatten(1, self.shape))
         fidelity = fidelity_of(self.release, sends.to(dtype), self.example.to(dtype), self.layout)
-        prior = None if self.prior is None else self.prior.to(dtype)
+        prior = None if self.prior is None else self.prior.to(torch.float64)
         return Objective(head, fidelity, prior, self.shape, dtype)
 
     def starts(self, z: Tensor, rows: Tensor) -> Starts:

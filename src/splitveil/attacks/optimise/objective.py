@@ -76,7 +76,8 @@ class Objective:
         if len(self.shape) == 3:
             value = value + problems.variation * total_variation(x)
         if self.prior is not None:
-            cost = self.prior(x.flatten(1), problems.rows) / z.shape[1]
+            # float64, as the last bits of a matrix product follow the number of its rows
+            cost = self.prior(x.flatten(1).double(), problems.rows) / z.shape[1]
             value = value + problems.gaussian * cost
         return value
 
