@@ -29,6 +29,11 @@ def test_says_whether_an_attack_is_saturated() -> None:
     assert not steep.is_saturated
     assert steep.headroom.value > 0.8
     assert "proves little" in str(steep)
+    worse = scaling_fit(SIZES, [0.05, 0.04, 0.03, 0.03, 0.03, 0.04, 0.04, 0.05], Rng(0))
+    assert worse.rises
+    assert not worse.is_saturated
+    assert "like the private ones" in str(worse)
+    assert not steep.rises
 
 
 def test_the_interval_holds_the_limit_most_of_the_time() -> None:

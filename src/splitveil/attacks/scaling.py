@@ -16,6 +16,7 @@ _EXPONENTS = np.geomspace(0.05, 2.0, 60)
 _COARSE = np.geomspace(0.05, 2.0, 16)
 _RESAMPLES = 200
 _SATURATED = 0.9
+_RISES = 1.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,8 @@ class ScalingFit:
     """mse(n, P) = a + b n^-alpha + c P^-beta, b, c >= 0.
 
     `limit` is a, in value² per pixel; `headroom` the share 1 - a / best of the least error seen
-    that more data and size would take away, 0 where more made it worse. Both are proxies.
+    that more data and size would take away, 0 where more made it worse. Both are proxies. `rises`
+    says that runs with the most images did worse than the best by a twentieth or more.
     """
 
     limit: Quantity
@@ -33,14 +35,20 @@ class ScalingFit:
     size_gain: float
     size_exponent: float
     best: float
+    rises: bool
 
     @property
     def is_saturated(self) -> bool:
-        """Whether the limit is at least nine tenths of the least error seen."""
-        return self.limit.value >= _SATURATED * self.best
+        """Whether the limit is at least nine tenths of the least error seen, which is the last."""
+        return not self.rises and self.limit.value >= _SATURATED * self.best
 
     def __str__(self) -> str:
         """One line that a report can print."""
+        if self.rises:
+            return (
+                f"the least error {self.best:.3g} is not that of the most images: no power law "
+                "falls through it; are the auxiliary images like the private ones?"
+            )
         words = "saturated" if self.is_saturated else "NOT saturated: its failure proves little"
         share = self.headroom
         return (
@@ -105,6 +113,7 @@ def scaling_fit(
         size_gain=0.0 if parameters is None else float(weights[2]),
         size_exponent=float(beta),
         best=best,
+        rises=float(y[n == n.max()].min()) > _RISES * best,
     )
 
 
