@@ -2,6 +2,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from splitveil.partition import trace
@@ -73,7 +74,10 @@ def seeded(make: Callable[[], Sequence[nn.Module]], seed: int = 0) -> nn.Sequent
 
 
 def images(n: int, shape: tuple[int, ...] = (3, 8, 8), seed: int = 1) -> Tensor:
-    return torch.rand(n, *shape, generator=torch.Generator().manual_seed(seed))
+    """Soft patches with some noise on them."""
+    g = torch.Generator().manual_seed(seed)
+    soft = F.interpolate(torch.rand(n, shape[0], 4, 4, generator=g), shape[1:], mode="bilinear")
+    return 0.8 * soft + 0.2 * torch.rand(n, *shape, generator=g)
 
 
 def halves(

@@ -14,6 +14,7 @@ from splitveil.attacks.nearest_auxiliary import NearestAuxiliary
 from splitveil.attacks.nearest_features import NearestFeatures
 from splitveil.attacks.partial_least_squares import PartialLeastSquares
 from splitveil.attacks.patch_ridge import PatchRidge
+from splitveil.attacks.peel import Peel, PublishedPeel
 from splitveil.attacks.posterior_mean import PosteriorMean
 from splitveil.attacks.refined import Refined
 from splitveil.attacks.ridge import Ridge
@@ -37,7 +38,9 @@ __all__ = [
     "NearestFeatures",
     "PartialLeastSquares",
     "PatchRidge",
+    "Peel",
     "PosteriorMean",
+    "PublishedPeel",
     "Refined",
     "Ridge",
     "ShadowEncoder",

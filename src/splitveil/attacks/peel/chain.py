@@ -1,5 +1,6 @@
 """Peeling one stage: from what it gave back to what it was given."""
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,10 +12,11 @@ from splitveil.attacks.peel.gauss_newton import Effort, Outcome, Solution, solve
 from splitveil.attacks.peel.problem import Problem
 from splitveil.rng import Rng
 
-_ROUNDS, _CLOSE = 40, 1e-6
+_ROUNDS, _CLOSE = 40, 2e-7
 _GAINS = (0.25, 0.5, 0.75)
 _ENOUGH = 1e-4
 _SHARE = 0.1
+_FEW = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +63,16 @@ def peel_stage(problem: Problem, effort: Effort, retries: Retries, rng: Rng) -> 
     all ends of these searches the one with the least residual is kept.
     """
     start = warm_start(problem)
-    first = start
     if contracts(problem):
-        first = problem.clamp(mix(problem, start, iterations=_ROUNDS, tolerance=_CLOSE))
-    found = solve(problem, first, effort)
+        # as many equations as unknowns: the limits add nothing where these are met
+        free = replace(problem, low=-math.inf, high=math.inf)
+        near = mix(free, start, iterations=_ROUNDS, tolerance=_CLOSE)
+        found = solve(free, near, replace(effort, outer=_FEW))
+        left = (found.outcome != Outcome.CONVERGED).nonzero().flatten()
+        if len(left):
+            found = found.better_of(solve(problem.take(left), near[left], effort), left)
+    else:
+        found = solve(problem, start, effort)
     if retries.homotopy and problem.stage.is_block:
         left = _open(found)
         if len(left):

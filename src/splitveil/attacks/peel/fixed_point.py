@@ -6,13 +6,54 @@ residuals reaches beyond that. Each iteration costs one evaluation of the block.
 1965; Walker and Ni 2011.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from splitveil.attacks.peel.problem import Problem
+from splitveil.attacks.peel.problem import Problem, laid_out
 
 _MEMORY = 6
 _PATIENCE = 10
+
+
+@dataclass(eq=False)
+class _History:
+    """Images still moving: where they are, their last steps and what these did to the residual."""
+
+    problem: Problem
+    index: Tensor
+    flat: Tensor
+    steps: Tensor
+    falls: Tensor
+    gram: Tensor
+    first: Tensor
+    before: Tensor | None = None
+    residual: Tensor | None = None
+
+    def keep(self, mask: Tensor) -> None:
+        """Let the other images go."""
+        kept = mask.nonzero().flatten()
+        self.problem = self.problem.take(kept)
+        for name in ("index", "flat", "steps", "falls", "gram", "first", "before", "residual"):
+            value = getattr(self, name)
+            if value is not None:
+                setattr(self, name, value[kept])
+
+    def advance(self, residual: Tensor, slot: int) -> None:
+        """Move every image by its mixed residual."""
+        move = residual
+        if self.before is not None and self.residual is not None:
+            self.steps[:, slot] = self.flat - self.before
+            self.falls[:, slot] = residual - self.residual
+            both = torch.stack([self.falls[:, slot], residual], 2)
+            inner = torch.bmm(self.falls, both).double()
+            self.gram[:, slot, :], self.gram[:, :, slot] = inner[..., 0], inner[..., 0]
+            weights = _weights(self.gram, inner[..., 1]).float()[:, None]
+            past = torch.bmm(weights, self.steps) + torch.bmm(weights, self.falls)
+            move = residual - past[:, 0]
+        self.before, self.residual = self.flat, residual
+        self.flat = self.flat + move
 
 
 @torch.no_grad()
@@ -22,40 +63,31 @@ def mix(problem: Problem, start: Tensor, *, iterations: int, tolerance: float) -
     The problem must have one row a value of x, as an identity block without a ReLU after its sum
     has. An image that has not halved its residual within 10 iterations is given up.
     """
-    x = start.float()
-    x = x.clone(memory_format=torch.channels_last) if x.dim() == 4 else x.clone()
-    flat = _flat(x)
-    n, size = flat.shape
-    best, least = flat.clone(), torch.full((n,), torch.inf, device=x.device)
-    steps = flat.new_zeros(_MEMORY, n, size)
-    falls = flat.new_zeros(_MEMORY, n, size)
+    x = laid_out(start.float())
+    best = _flat(x).clone()
+    n, size = best.shape
+    least = torch.full((n,), torch.inf, device=x.device)
     gram = torch.zeros(n, _MEMORY, _MEMORY, dtype=torch.float64, device=x.device)
-    goal = tolerance * problem.scale.float()
-    moving = torch.ones(n, dtype=torch.bool, device=x.device)
-    first = before = residual_before = None
-    for index in range(iterations):
-        residual = -_flat(problem.residual(_shaped(flat, x))[0])
-        norm = residual.norm(dim=1).nan_to_num(nan=torch.inf)
-        better = moving & (norm < least)
-        best = torch.where(better[:, None], flat, best)
-        least = torch.where(better, norm, least)
-        first = norm if first is None else first
-        hopeless = torch.isinf(norm) | (norm > 1e3 * first)
-        if index >= _PATIENCE:
-            hopeless |= least > 0.5 * first
-        moving = moving & (norm > goal) & ~hopeless
-        if not bool(moving.any()):
+    room = best.new_zeros(n, _MEMORY, size)
+    index = torch.arange(n, device=x.device)
+    state = _History(problem, index, best.clone(), room, room.clone(), gram, least)
+    for round_ in range(iterations):
+        if not len(state.index):
             break
-        move = residual
-        if before is not None and residual_before is not None:
-            slot = (index - 1) % _MEMORY
-            steps[slot], falls[slot] = flat - before, residual - residual_before
-            inner = torch.einsum("mns,ns->nm", falls, falls[slot]).double()
-            gram[:, slot, :], gram[:, :, slot] = inner, inner
-            weights = _weights(gram, torch.einsum("mns,ns->nm", falls, residual).double())
-            move = residual - torch.einsum("mns,nm->ns", steps + falls, weights.float())
-        before, residual_before = flat, residual
-        flat = torch.where(moving[:, None], flat + move, flat)
+        residual = -_flat(state.problem.residual(_shaped(state.flat, x))[0])
+        norm = residual.norm(dim=1).nan_to_num(nan=torch.inf)
+        better = norm < least[state.index]
+        won = state.index[better]
+        best[won], least[won] = state.flat[better], norm[better]
+        if round_ == 0:
+            state.first = norm
+        hopeless = torch.isinf(norm) | (norm > 1e3 * state.first)
+        if round_ >= _PATIENCE:
+            hopeless |= least[state.index] > 0.5 * state.first
+        state.advance(residual, (round_ - 1) % _MEMORY)
+        moving = (norm > tolerance * state.problem.scale.float()) & ~hopeless
+        if not bool(moving.all()):
+            state.keep(moving)
     return _shaped(best, x)
 
 
@@ -75,6 +107,6 @@ def _flat(x: Tensor) -> Tensor:
 
 def _shaped(flat: Tensor, like: Tensor) -> Tensor:
     if like.dim() != 4:
-        return flat.reshape(like.shape)
-    n, c, h, w = like.shape
-    return flat.reshape(n, h, w, c).permute(0, 3, 1, 2)
+        return flat.reshape(len(flat), *like.shape[1:])
+    _, c, h, w = like.shape
+    return flat.reshape(len(flat), h, w, c).permute(0, 3, 1, 2)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from splitveil.attacks.peel.conjugate_gradients import Operator, least_squares, squares
-from splitveil.attacks.peel.problem import Problem
+from splitveil.attacks.peel.problem import Problem, laid_out
 from splitveil.rng import Rng
 from splitveil.shapes import PerImage
 
@@ -44,7 +44,7 @@ class Effort:
 
     outer: int = 20
     inner: int = 40
-    tolerance: float = 1e-8
+    tolerance: float = 3e-7
     progress: float = 1e-2
     patience: int = 3
 
@@ -108,7 +108,7 @@ def solve(problem: Problem, start: Tensor, effort: Effort) -> Solution:
 
 
 def _begin(problem: Problem, start: Tensor) -> _State:
-    x = problem.clamp(_laid_out(start.detach().double()))
+    x = problem.clamp(laid_out(start.detach().double()))
     rows = problem.residual(x)
     cost = squares(rows)
     whole = torch.zeros(len(x), dtype=torch.int64, device=x.device)
@@ -117,12 +117,6 @@ def _begin(problem: Problem, start: Tensor) -> _State:
     return _State(
         x, rows, cost, _DAMPING * ones, whole, ones, outcome, whole.clone(), whole.clone()
     )
-
-
-def _laid_out(x: Tensor) -> Tensor:
-    if x.dim() == 4:
-        return x.clone(memory_format=torch.channels_last)
-    return x.clone()
 
 
 def _advance(problem: Problem, state: _State, active: Tensor, effort: Effort) -> None:
@@ -185,5 +179,5 @@ def _free(problem: Problem, x: Tensor, gradient: Tensor) -> Tensor:
 def _mean_curvature(linear: Operator, x: Tensor) -> PerImage:
     """tr(J^T J) / n from one random direction, the same in every batch."""
     probe = torch.randn(x.shape[1:], generator=Rng(0, ("probe",)).torch()).to(x.device)
-    moved = linear.push(_laid_out(probe.expand(x.shape)))
+    moved = linear.push(laid_out(probe.expand(x.shape)))
     return (squares(moved) / probe.square().sum()).double()
