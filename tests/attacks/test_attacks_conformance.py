@@ -75,5 +75,7 @@ class TestEveryCoupledAttack(AttackConformance):
 
 
 def test_every_attack_of_the_catalogue_is_held_to_it() -> None:
-    assert {type(attack).__name__ for attack in (*ATTACKS, *COUPLED)} == set(__all__)
+    held = {type(attack).__name__ for attack in (*ATTACKS, *COUPLED)}
+    residual_only = {"Peel", "PublishedPeel"}  # held to it in test_attacks_peel.py
+    assert held | residual_only == set(__all__)
     assert list(__all__) == sorted(__all__)
