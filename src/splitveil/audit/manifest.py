@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from splitveil.audit.plan import AuditPlan
 from splitveil.audit.prepare import Prepared
 
 
@@ -80,21 +81,26 @@ def describe(prepared: Prepared) -> dict[str, Any]:
             "goal": "rebuild the private image",
             "sends": 1,
         },
-        "plan": {
-            "budget": plan.budget,
-            "seconds": plan.limits.seconds if plan.budget != "full" else None,
-            "seed": plan.seed,
-            "jobs": plan.workers,
-            "releases": list(plan.releases),
-            "attacks": list(plan.attacks),
-            "measures": list(plan.measures),
-            "cuts": list(plan.cuts),
-            "device": plan.device,
-        },
+        "plan": plan_of(plan),
         "cuts": [cost.to_json() for cost in prepared.costs],
         "environment": {
             **asdict(prepared.environment),
             "cores": os.cpu_count(),
             "torch_build": str(torch.version.git_version)[:12],
         },
+    }
+
+
+def plan_of(plan: AuditPlan) -> dict[str, Any]:
+    """The settings that a reader asks for first."""
+    return {
+        "budget": plan.budget,
+        "seconds": plan.limits.seconds if plan.budget != "full" else None,
+        "seed": plan.seed,
+        "jobs": plan.workers,
+        "releases": list(plan.releases),
+        "attacks": list(plan.attacks),
+        "measures": list(plan.measures),
+        "cuts": list(plan.cuts),
+        "device": plan.device,
     }

@@ -133,6 +133,8 @@ class AuditPlan:
     budget's choice, "none" alone: no arm). `jobs` counts worker processes: 0 runs all in this
     process, None takes one a core. `measures` asks for more than bounds: "proxies", which rank and
     prove nothing, with their calibration; "twin", least errors for a declared source of images.
+    `pairs` are two files, of the attacker's pairs (z, x) and of private ones, in place of a model
+    and data.
 
     Raises:
         BadPlan: if a setting makes no sense.
@@ -145,6 +147,7 @@ class AuditPlan:
     attacks: tuple[str, ...] = ()
     releases: tuple[str, ...] = ()
     measures: tuple[str, ...] = ()
+    pairs: tuple[str, ...] = ()
     budget: Tier = "3m"
     seed: int = 0
     jobs: int | None = None
@@ -155,11 +158,36 @@ class AuditPlan:
             raise BadPlan(f"budget must be one of {', '.join(BUDGETS)}; got '{self.budget}'")
         if self.jobs is not None and self.jobs < 0:
             raise BadPlan(f"jobs must not be negative, got {self.jobs}")
+        if self.pairs and len(self.pairs) != 2:
+            raise BadPlan(
+                f"pairs are two files, the attacker's and the private one, got {len(self.pairs)}"
+            )
         for name in self.measures:
             if name not in MEASURES:
                 raise UnknownName("measure", name, MEASURES)
         if not 0 <= self.seed < 2**63:
             raise BadPlan(f"seed must lie in [0, 2**63), got {self.seed}")
+
+    def check_pairs(self) -> None:
+        """Refuse what an audit of pairs has no use for.
+
+        Raises:
+            BadPlan: naming it.
+        """
+        pixel_range = self.data.pixel_range
+        for name, given in (
+            ("model", self.model != ModelSettings()),
+            ("data", self.data != DataSettings(pixel_range=pixel_range)),
+            ("cuts", self.cuts),
+            ("releases", self.releases),
+            ("measures", self.measures),
+            ("threat.queries", self.threat.queries is not None),
+        ):
+            if given:
+                raise BadPlan(
+                    f"pairs leave no room for {name}: what was sent is all that is known; of the "
+                    "data settings only pixel_range applies"
+                )
 
     @property
     def limits(self) -> Budget:
@@ -174,7 +202,7 @@ class AuditPlan:
     @property
     def is_demo(self) -> bool:
         """Whether the bundled images stand in for private ones."""
-        return self.data.source in (None, "demo")
+        return not self.pairs and self.data.source in (None, "demo")
 
 
 def default_jobs() -> int:
@@ -192,6 +220,11 @@ def default_folder(plan: AuditPlan) -> Path:
     Cuts, attacks, releases and the budget are left out of the name, so that a larger budget adds
     to the run of a smaller one.
     """
+    if plan.pairs:
+        files = [str(Path(name).expanduser().resolve()) for name in plan.pairs]
+        given = digest([files, plan.seed, to_mapping(plan.threat), list(plan.data.pixel_range)])
+        stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(files[1]).stem).strip("-")
+        return Path("splitveil-audit") / f"pairs-{stem}-{given[:6]}"
     names = (plan.model.name or "vgg", plan.data.source or "demo")
     stems = (Path(name).stem if "/" in name else name for name in names)
     stem = "-".join(re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-") for text in stems)

@@ -7,13 +7,16 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from splitveil.audit.events import Begun, Ended, Finished, OnEvent, Utility, Warned, ignore
-from splitveil.audit.executors import Done, Executor, InProcess, Make, Processes, Work
+from splitveil.audit.course import INTERRUPTED, finish, record
+from splitveil.audit.events import Begun, Ended, OnEvent, Utility, Warned, ignore
+from splitveil.audit.executors import Executor, InProcess, Make, Processes, Work
 from splitveil.audit.grid import Grid, build_grid
 from splitveil.audit.manifest import describe, joined
+from splitveil.audit.pairs.run import run_pairs
 from splitveil.audit.plan import AuditPlan, default_folder
 from splitveil.audit.prepare import Prepared, accuracy_trial, prepare
 from splitveil.audit.schedule import Left, Schedule
+from splitveil.audit.scoring import SHOWN, pixels
 from splitveil.audit.settings import to_toml
 from splitveil.audit.store import Run, Store, open_run
 from splitveil.audit.subject import (
@@ -21,21 +24,14 @@ from splitveil.audit.subject import (
     share_images,
 )
 from splitveil.audit.verdict import summarise
-from splitveil.audit.workbench import (
-    SHOWN,
-    MakeWorkbench,
-    Workbench,
-    one_thread,
-    pixels,
-)
+from splitveil.audit.workbench import MakeWorkbench, Workbench, one_thread
 from splitveil.data import Splits
-from splitveil.errors import StorageFailed
+from splitveil.errors import BadPlan, StorageFailed
 from splitveil.models import LoadedModel, check_accuracy, class_order_hint
 from splitveil.partition import Cut
-from splitveil.records import Environment, Outcome, Status, Trial
+from splitveil.records import Outcome, Status, Trial
 
 _IMAGES = ".images.safetensors"
-_INTERRUPTED = "interrupted before its turn; run the same command to add it"
 
 
 @dataclass(frozen=True)
@@ -82,6 +78,8 @@ def preview(plan: AuditPlan, *, on_event: OnEvent = ignore) -> Preview:
     Raises:
         AuditError: as `run_audit`, for a model, data or plan that cannot be used.
     """
+    if plan.pairs:
+        raise BadPlan("a dry run needs a model: pairs are attacked once, at one cut")
     with one_thread():
         prepared = prepare(plan, on_event=on_event)
         grid = build_grid(plan, prepared.scope, prepared.cuts, prepared.sizes)
@@ -122,6 +120,8 @@ def run_audit(
         WorkerLost: if worker processes cannot be kept alive.
     """
     folder = default_folder(plan) if out is None else Path(out)
+    if plan.pairs:
+        return run_pairs(plan, folder, on_event=on_event, executor=executor)
     with Store(folder) as store, one_thread():
         return _Audit(plan, store, on_event, loaded, executor).run()
 
@@ -153,7 +153,7 @@ class _Audit:
             self._trials(prepared, schedule, len(jobs))
             complete = True
         except BaseException:
-            schedule.abandon(_INTERRUPTED)
+            schedule.abandon(INTERRUPTED)
             raise
         finally:
             left = [*grid.left, *schedule.left]
@@ -190,7 +190,7 @@ class _Audit:
                 hint = class_order_hint(network, test.x, test.y, class_names=names)
                 if hint is not None:
                     self.on_event(Warned(f"the class order looks wrong. {hint}"))
-            self._record(prepared.bench.do(trial))
+            record(self.store, prepared.bench.do(trial), prepared.environment)
         for outcome in self.store.outcomes():
             if outcome.trial.id == trial.id and outcome.quantities:
                 name, quantity = next(iter(outcome.quantities.items()))
@@ -216,7 +216,7 @@ class _Audit:
         try:
             with closing(executor.run(make, schedule)) as running:
                 for done in running:
-                    outcome = self._record(done, prepared.environment)
+                    outcome = record(self.store, done, prepared.environment)
                     schedule.finish(done.trial, outcome.seconds)
                     ended += 1
                     self.on_event(
@@ -247,23 +247,6 @@ class _Audit:
         )
         return self.executor or Processes(self.plan.workers), MakeWorkbench(source)
 
-    def _record(self, done: Done, environment: Environment | None = None) -> Outcome:
-        """Artefact first, then the line: a line never names a file that is not there."""
-        outcome = done.outcome
-        if outcome is None:
-            assert environment is not None  # noqa: S101 - only executors lose trials
-            outcome = Outcome(
-                trial=done.trial,
-                status=Status.FAILED,
-                environment=environment,
-                seconds=0.0,
-                reason=done.reason,
-            )
-        if outcome.artefact:
-            self.store.write_artefact(outcome.artefact, done.arrays)
-        self.store.append(outcome)
-        return outcome
-
     def _left_before(
         self, outcomes: Sequence[Outcome], now: Sequence[Mapping[str, Any]]
     ) -> list[Mapping[str, Any]]:
@@ -290,14 +273,4 @@ class _Audit:
         missing = [one for one in left if one.trial.id not in done]
         summary = summarise(outcomes, missing, manifest, complete=complete)
         summary["not_attacked"] += self._left_before(outcomes, summary["not_attacked"])
-        self.store.write_json("summary.json", summary)
-        failed = len(summary["failures"])
-        if not complete:
-            message = (
-                f"stopped; run the same command to go on, everything in {self.store.path} stays"
-            )
-        elif failed:
-            message = f"{failed} trials failed; run the same command to try them again"
-        else:
-            message = f"records in {self.store.path}"
-        self.on_event(Finished(self.store.path, complete, summary["verdict"], message))
+        self.on_event(finish(self.store, summary))

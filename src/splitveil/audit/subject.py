@@ -107,7 +107,7 @@ def make_subject(model: LoadedModel, splits: Splits, device: str) -> Subject:
         UnsupportedCut: if the model cannot be traced.
         BadPlan: if there is no such device.
     """
-    place = _device(device)
+    place = device_of(device)
     parts = {
         name: _moved(getattr(splits, name), place) for name in ("auxiliary", "validation", "test")
     }
@@ -115,7 +115,12 @@ def make_subject(model: LoadedModel, splits: Splits, device: str) -> Subject:
     return Subject(model, trace(network, parts["auxiliary"].x[:2]), **parts)
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        BadPlan: if it cannot be used here.
+    """
     try:
         place = torch.device(name)
         torch.zeros(1, device=place)
@@ -207,7 +212,7 @@ class SubjectFromPlan:
                 f"model '{model.name}' has other weights each time it is made: save them once and "
                 "give the file as weights, or use jobs=0"
             )
-        place = _device(self.plan.device)
+        place = device_of(self.plan.device)
         parts = {k: _moved(v, place) for k, v in shared_images(Path(self.images)).items()}
         traced = trace(model.network.to(place), parts["auxiliary"].x[:2])
         return Subject(model, traced, **parts)

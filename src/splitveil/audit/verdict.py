@@ -15,6 +15,9 @@ TRIVIAL = ("MeanImage", "ClassMean")
 
 PLAIN = "Identity()"
 
+PAIRS = "pairs"
+"""What a manifest calls an attacker who owns pairs (z, x) and no part of the network."""
+
 NOT_TESTED = (
     "a malicious server that trains or changes the model so that it leaks more",
     "the same image sent more than once, which averages noise away",
@@ -51,9 +54,7 @@ class Finding:
         """RECOVERED, NOT RECOVERED or BOUNDED: what may be claimed, never that a cut is safe."""
         if self.bound is not None and self.bound.is_bound and self.bound.value > 0:
             return "BOUNDED"
-        if self.leakage.low > 0:
-            return "RECOVERED"
-        return f"NOT RECOVERED BY {_attacks(self.attacks).upper()} AT THIS EFFORT"
+        return word_of(self.leakage, self.attacks)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as the summary stores it."""
@@ -70,6 +71,13 @@ class Finding:
             "bound": None if self.bound is None else self.bound.to_json(),
             "utility": None if self.utility is None else self.utility.to_json(),
         }
+
+
+def word_of(leakage: Quantity, attacks: int) -> str:
+    """RECOVERED where the whole interval says so, else by how many attacks it was not."""
+    if leakage.low > 0:
+        return "RECOVERED"
+    return f"NOT RECOVERED BY {_attacks(attacks).upper()} AT THIS EFFORT"
 
 
 def _attacks(count: int) -> str:
@@ -135,6 +143,9 @@ def _utility(outcomes: Iterable[Outcome], cut: str, release: str) -> Quantity | 
 def attacker(manifest: Mapping[str, Any]) -> str:
     """Who attacks, in words."""
     threat, data = manifest["threat"], manifest["data"]
+    if threat.get("knowledge") == PAIRS:
+        parts = [f"{data['auxiliary']:,} pairs (z, x) of its own"]
+        return " and ".join([*parts, "the label"] if threat["knows_label"] else parts)
     parts = ["the whole model", f"{data['auxiliary']:,} images of its own"]
     if threat["knows_label"]:
         parts.append("the label")
@@ -202,6 +213,15 @@ def sentences(
     return " ".join(text)
 
 
+def _untested(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    if (manifest.get("threat") or {}).get("knowledge") != PAIRS:
+        return ()
+    return (
+        "an attacker who holds the network, or may send images of its own through it",
+        "the network itself: other cuts, other releases, and what it is still good for",
+    )
+
+
 def summarise(
     outcomes: Sequence[Outcome],
     left: Sequence[Left],
@@ -251,7 +271,7 @@ def summarise(
             for o in outcomes
             if o.status is Status.FAILED
         ],
-        "not_tested": list(NOT_TESTED),
+        "not_tested": [*_untested(manifest), *NOT_TESTED],
         "utility": {
             name: quantity.to_json()
             for o in _done(outcomes, Task.UTILITY)

@@ -1,12 +1,10 @@
 """Does one trial: the same function wherever trials run."""
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,25 +16,22 @@ from splitveil.audit.environment import this_environment
 from splitveil.audit.executors import Done, Work
 from splitveil.audit.plan import ThreatSettings
 from splitveil.audit.recipes import read_attack, read_release
+from splitveil.audit.scoring import CHUNK, Rebuilt, attempt, rebuild, scores
+from splitveil.audit.scoring import Found as Given
 from splitveil.audit.spread import spread
 from splitveil.audit.subject import Subject, SubjectFromPlan
 from splitveil.data import LabelledImages
-from splitveil.errors import AuditError, BadPlan
+from splitveil.errors import BadPlan
 from splitveil.models import Utility, load_utility, predict
-from splitveil.naming import one_line
 from splitveil.partition import Cut, Partition
 from splitveil.quantities import Quantity
-from splitveil.records import Environment, Outcome, Status, Task, Trial
+from splitveil.records import Environment, Task, Trial
 from splitveil.release import Identity
 from splitveil.release.base import Release
 from splitveil.rng import Rng
 from splitveil.threat import Auxiliary, Observation, WhiteBox, white_box
 
-_CHUNK = 250
-_SSIM_SIDE = 11
 _CALIBRATION = 2000
-SHOWN = 16
-"""Test images whose reconstructions are kept as pictures."""
 
 
 @contextmanager
@@ -48,25 +43,6 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def pixels(x: Tensor) -> np.ndarray:
-    """Images in [0, 1] as bytes, shape (n, c, h, w)."""
-    array: np.ndarray = x.clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy()
-    return array
-
-
-@dataclass(frozen=True, eq=False)
-class _Split:
-    """What an attack made of one split: errors image by image, and the first reconstructions.
-
-    `ssim` is that of the first chunk, where images are large enough: its window costs more than
-    most attacks.
-    """
-
-    mse: Tensor
-    ssim: Tensor | None
-    shown: Tensor
 
 
 @dataclass(eq=False)
@@ -92,32 +68,9 @@ class Workbench:
 
     def do(self, trial: Trial) -> Done:
         """Run a trial; whatever goes wrong inside it becomes its reason."""
-        began = time.monotonic()
-        quantities: dict[str, Quantity] = {}
-        details: dict[str, object] = {}
-        arrays: dict[str, np.ndarray] = {}
-        status, reason = Status.DONE, ""
-        try:
-            quantities, details, arrays = self._by_task(trial)
-        except AuditError as error:
-            status, reason = Status.FAILED, f"{type(error).__name__}: {error}"
-        except Exception as error:
-            status, reason = Status.FAILED, _reason(error)
-        outcome = Outcome(
-            trial=trial,
-            status=status,
-            environment=self.environment,
-            seconds=round(time.monotonic() - began, 3),
-            reason=" ".join(reason.split()),
-            quantities=quantities,
-            details=details,
-            artefact=trial.id if arrays else "",
-        )
-        return Done(trial, outcome, arrays)
+        return attempt(trial, self.environment, self._by_task)
 
-    def _by_task(
-        self, trial: Trial
-    ) -> tuple[dict[str, Quantity], dict[str, object], dict[str, np.ndarray]]:
+    def _by_task(self, trial: Trial) -> Given:
         match trial.task:
             case Task.ATTACK:
                 return self._attack(trial)
@@ -170,9 +123,7 @@ class Workbench:
             and self.subject.auxiliary.y is not None
         )
 
-    def _attack(
-        self, trial: Trial
-    ) -> tuple[dict[str, Quantity], dict[str, object], dict[str, np.ndarray]]:
+    def _attack(self, trial: Trial) -> Given:
         partition = self.partition(trial)
         _, attack = read_attack(trial.method)
         rng = Rng(trial.seed).child("attack", trial.id)
@@ -180,18 +131,9 @@ class Workbench:
         labels = self._knows_label
         chosen = self._rebuild(fitted, partition, trial, "validation", rng, labels=labels)
         scored = self._rebuild(fitted, partition, trial, "test", rng, labels=labels)
-        return (
-            self._scores(scored, chosen, rng.child("interval")),
-            {},
-            {
-                "mse_test": scored.mse.numpy(),
-                "mse_validation": chosen.mse.numpy(),
-                "psnr_test": (-10 * torch.log10(scored.mse)).numpy(),
-                "reconstructions": pixels(scored.shown),
-            },
-        )
+        numbers = scores(scored, chosen, *self._floor, rng.child("interval"))
+        return numbers, {}, scored.arrays(chosen)
 
-    @torch.no_grad()
     def _rebuild(
         self,
         fitted: Reconstructor,
@@ -201,23 +143,19 @@ class Workbench:
         rng: Rng,
         *,
         labels: bool,
-    ) -> _Split:
-        """Attack one split in chunks; what is sent depends on the cut, not on the attack."""
+    ) -> Rebuilt:
+        """Attack one split; what is sent depends on the cut, not on the attack."""
         images: LabelledImages = getattr(self.subject, split)
         sent = Rng(trial.seed).child("sent", trial.cut, trial.release, split)
-        errors, likeness, shown = [], None, images.x[:0].cpu()
-        for start in range(0, len(images), _CHUNK):
-            x = images.x[start : start + _CHUNK]
-            y = None if images.y is None or not labels else images.y[start : start + _CHUNK]
-            z = partition.transmit(x, sent.child(start))
-            seen = Observation(z[:, None, :], partition.cut.layout, y)
-            made = fitted(seen, rng.child("rebuild", split, start))
-            errors.append(measures.mse_per_image(made, x))
-            if start == 0:
-                if split == "test" and min(x.shape[-2:]) >= _SSIM_SIDE:
-                    likeness = measures.ssim_per_image(made, x)
-                shown = made[:SHOWN].cpu()
-        return _Split(torch.cat(errors), likeness, shown)
+
+        def observe(part: slice) -> Observation:
+            y = None if images.y is None or not labels else images.y[part]
+            z = partition.transmit(images.x[part], sent.child(part.start))
+            return Observation(z[:, None, :], partition.cut.layout, y)
+
+        return rebuild(
+            fitted, images.x, observe, rng.child("rebuild", split), likeness=split == "test"
+        )
 
     @cached_property
     def _floor(self) -> tuple[Tensor, str]:
@@ -229,44 +167,12 @@ class Workbench:
         fitted = ClassMean().fit(knowledge, Rng(0))
         z = torch.zeros(1, 1, partition.cut.layout.size, device=test.x.device)
         errors = []
-        for start in range(0, len(test), _CHUNK):
-            x = test.x[start : start + _CHUNK]
-            y = test.y[start : start + _CHUNK] if labelled and test.y is not None else None
+        for start in range(0, len(test), CHUNK):
+            x = test.x[start : start + CHUNK]
+            y = test.y[start : start + CHUNK] if labelled and test.y is not None else None
             made = fitted(Observation(z.expand(len(x), -1, -1), partition.cut.layout, y), Rng(0))
             errors.append(measures.mse_per_image(made, x))
         return torch.cat(errors), "class mean" if labelled else "mean image"
-
-    def _scores(self, test: _Split, validation: _Split, rng: Rng) -> dict[str, Quantity]:
-        floor, name = self._floor
-        decibels = -10 * torch.log10(test.mse)
-        found = {
-            "mse": measures.mean_of(
-                test.mse, rng.child("mse"), unit="mse per value", support=(0.0, float("inf"))
-            ),
-            "psnr": measures.mean_of(
-                decibels,
-                rng.child("psnr"),
-                unit="dB",
-                assumptions=("mean of per-image PSNR, peak 1",),
-            ),
-            "leakage": measures.leakage(test.mse, floor, rng.child("leakage"), floor=name),
-            "tail_leakage": measures.tail_leakage(test.mse, floor, floor=name),
-            "validation_mse": measures.mean_of(
-                validation.mse,
-                rng.child("validation"),
-                unit="mse per value",
-                support=(0.0, float("inf")),
-            ),
-        }
-        if test.ssim is not None:
-            found["ssim"] = measures.mean_of(
-                test.ssim,
-                rng.child("ssim"),
-                unit="ssim",
-                support=(-1.0, 1.0),
-                assumptions=("peak 1",),
-            )
-        return found
 
     @torch.no_grad()
     def _utility(self, trial: Trial) -> dict[str, Quantity]:
@@ -285,8 +191,8 @@ class Workbench:
         x = self.subject.test.x
         logits = torch.cat(
             [
-                partition.predict(partition.transmit(x[start : start + _CHUNK], sent.child(start)))
-                for start in range(0, len(x), _CHUNK)
+                partition.predict(partition.transmit(x[start : start + CHUNK], sent.child(start)))
+                for start in range(0, len(x), CHUNK)
             ]
         )
         rng = Rng(trial.seed).child("utility", trial.id)
@@ -339,15 +245,7 @@ def utility_of(logits: Tensor, subject: Subject, utility: Utility, rng: Rng) -> 
 
 @torch.no_grad()
 def _features(partition: Partition, x: Tensor) -> Tensor:
-    return torch.cat([partition.features(part) for part in x.split(_CHUNK)])
-
-
-def _reason(error: Exception) -> str:
-    """One line for an error that is not ours, with the remedy where memory was wanting."""
-    text = one_line(error)
-    if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
-        return f"WorkerLost: not enough memory ({text}); use fewer jobs, then run again"
-    return text
+    return torch.cat([partition.features(part) for part in x.split(CHUNK)])
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from splitveil.cli.audit import audit
+from splitveil.cli.challenge import challenge
 from splitveil.cli.cuts import cuts
 from splitveil.cli.harden import harden
 from splitveil.cli.init import init
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 for command in (audit, cuts, report, zone, select, harden, profile, reproduce, init):
     app.command()(command)
+app.add_typer(challenge)
 
 
 def _version(wanted: bool | None) -> None:

@@ -36,6 +36,15 @@ def audit(
             rich_help_panel=_DATA,
         ),
     ] = None,
+    pairs: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="AUX TARGET",
+            help="Files of what was sent (z) and inputs (x), the attacker's and the private ones, "
+            ".npz or .safetensors: no model needed.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
     weights: options.Weights = None,
     mean: options.Mean = None,
     std: options.Std = None,
@@ -116,8 +125,8 @@ def audit(
     """Attack every cut and report what leaked.
 
     Without a model: a bundled network on bundled images, labelled DEMO DATA. MODEL may also be a
-    splitveil.toml, over which the options win. Stopped in whatever way, the same command goes on
-    where it was.
+    splitveil.toml, over which the options win. With --pairs: what any framework sent, without a
+    model. Stopped in whatever way, the same command goes on where it was.
 
     Example: `splitveil audit vgg --cut conv1 --budget 3m --dry-run`
     """
@@ -143,6 +152,7 @@ def audit(
         "attacks": attack,
         "releases": release,
         "measures": measure,
+        "pairs": pairs,
         "budget": budget,
         "seed": seed,
         "device": device,

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from splitveil.audit.verdict import PAIRS
 from splitveil.quantities import Quantity
 from splitveil.records import Status, Task
 from splitveil.report.numbers import full, grouped, interval, number, seconds
@@ -130,6 +131,7 @@ _KNOWLEDGE = (
         "holds the cloud's half and may ask the device's half for features, without gradients",
     ),
     ("query", "holds the cloud's half and images of its own, and asks the device nothing"),
+    ("pairs", "holds no part of the model, only what was sent for inputs it knows"),
 )
 
 
@@ -182,8 +184,9 @@ def threat_sentence(report: Report) -> str:
     knows = "knows" if threat.get("knows_label") else "does not know"
     defence = "knows" if threat.get("knows_defence") else "does not know"
     means = _knowledge_means(str(threat.get("knowledge", ""))) or "holds the cloud half"
+    side = "" if threat.get("knowledge") == PAIRS else "runs the cloud's side and "
     return (
-        "The attacker runs the cloud's side and reads everything a device sends, "
+        f"The attacker {side}reads everything a device sends, "
         f"{_times(threat.get('sends', 1))}. It {means}, and owns {images} of its own to learn "
         f"from. It {knows} the true label of each image and {defence} the release. "
         f"Its goal: {threat.get('goal', 'the image')}."
