@@ -17,6 +17,8 @@ from splitveil.audit.pairs.case import read_case
 from splitveil.audit.plan import load_plan
 from splitveil.audit.run import preview, run_audit
 from splitveil.audit.store import Run, open_run
+from splitveil.cli import BAD_INPUT, DONE
+from splitveil.cli import run as command
 from splitveil.errors import BadPlan
 from splitveil.records import Outcome, Status
 from splitveil.report import write_report
@@ -225,3 +227,13 @@ def test_pairs_are_two_files() -> None:
 def test_no_dry_run_without_a_model() -> None:
     with pytest.raises(BadPlan, match="dry run needs a model"):
         preview(toys.plan(["a.npz", "b.npz"]))
+
+
+def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["audit", "--pairs", *toys.files(tmp_path), "--attack", "Ridge()", "--jobs", "0"]
+    assert command([*words, "--out", str(tmp_path / "run"), "--json"]) == DONE
+    said = json.loads(capsys.readouterr().out)
+    assert said["headline"]["word"] == "RECOVERED"
+    assert Path(said["report"]).exists()
+    assert command([*words, "--size", "8"]) == BAD_INPUT
+    assert "pairs leave no room for data" in capsys.readouterr().err
