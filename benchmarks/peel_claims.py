@@ -1,6 +1,7 @@
 """Answers to the claims P3, P4 and P6 to P8 of docs/peel.md, as JSON objects.
 
     python benchmarks/peel_claims.py P6 P8     # 1 to 4 CPU minutes each
+    python benchmarks/peel_claims.py references  # where chaining stops on the bundled networks
 
 Small scale: one seed a network, 4 images; intervals are over images. Whichever way a claim falls,
 the exit code is 0.
@@ -9,6 +10,7 @@ the exit code is 0.
 import argparse
 import json
 import math
+import sys
 import time
 from typing import Any
 
@@ -23,9 +25,12 @@ from splitveil.attacks.peel.gauss_newton import Effort, solve
 from splitveil.attacks.peel.graph import read_head
 from splitveil.attacks.peel.prefix import Continuation, solve_prefix
 from splitveil.attacks.peel.problem import pose
+from splitveil.data import load_data
+from splitveil.models import load_model
+from splitveil.partition import trace
 from splitveil.reproduce.claims import Criterion
 from splitveil.rng import Rng
-from splitveil.threat import Observation
+from splitveil.threat import Auxiliary, Observation, white_box
 
 DOWN = ((16, 16, 1), (16, 16, 1), (16, 32, 2))
 
@@ -172,7 +177,42 @@ def noise() -> dict[str, Any]:
     }
 
 
-CLAIMS = {"P3": skip_matters, "P4": total_variation, "P6": strides, "P7": depths, "P8": noise}
+def references() -> dict[str, Any]:
+    """Where chaining stops on the bundled networks, two test images a cut."""
+    x = load_data(None, size=32, channels=1, classes=None, rng=Rng(0)).test.x[:2]
+    cuts = {
+        "resnet": ("relu", "stage1.block1", "stage1.block2", "stage1.block3", "stage2.block1"),
+        "ir": ("prelu", "stage1.unit2", "stage2.unit1", "stage2.unit2", "stage3.unit2"),
+    }
+    found: dict[str, Any] = {}
+    for name, places in cuts.items():
+        traced = trace(load_model(name).network, x)
+        for place in places:
+            partition = traced.split(traced.cut(place))
+            z = partition.transmit(x, Rng(0)).detach()[:, None]
+            peeler = Peel().fit(white_box(partition, Auxiliary(x)), Rng(0))
+            seen = Observation(z, partition.cut.layout)
+            peeled = peeler.peel(seen, Rng(1))
+            report = peeled.report
+            found[f"{name} {place}"] = {
+                "count": str(report.count),
+                "stops at": report.stopped,
+                "stages": [str(stage) for stage in report.stages],
+                "misfit": report.misfit.tolist(),
+                "MSE": per_image(peeled.x, x).tolist(),
+            }
+            print(f"{name} {place}: {found[f'{name} {place}']}", file=sys.stderr, flush=True)
+    return found
+
+
+CLAIMS = {
+    "P3": skip_matters,
+    "P4": total_variation,
+    "P6": strides,
+    "P7": depths,
+    "P8": noise,
+    "references": references,
+}
 
 
 def main() -> None:

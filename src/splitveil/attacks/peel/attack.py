@@ -52,7 +52,7 @@ class Peel(Attack):
 
     outer: int = 20
     inner: int = 40
-    starts: int = 2
+    starts: int = 3
     restarts: int = 1
     chunk: int = 64
 

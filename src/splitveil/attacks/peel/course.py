@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -161,7 +161,7 @@ class Course:
         rough = (done & (self.misfit > _POLISH)).nonzero().flatten()
         if len(rough):
             part_problem = problem.take(rough)
-            polished = solve(part_problem, x[rough], replace(self._effort, outer=3))
+            polished = solve(part_problem, x[rough], self._effort)
             better = polished.misfit < self.misfit[rough]
             x[rough[better]] = polished.x[better]
             self.misfit[rough[better]] = polished.misfit[better]

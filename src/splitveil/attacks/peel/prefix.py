@@ -6,7 +6,7 @@ image, which has fewer values still, often can. The image x in [0, 1] minimises
     |f(x) - y|^2 + w |y|^2 / n TV(x),
 
 w annealed to 0 (but kept above it where there are fewer equations than unknowns),
-from grey and from smooth random images, all in one batch; the least residual wins.
+from the even and smooth random images that fit each target best; the least residual wins.
 """
 
 from dataclasses import dataclass, replace
@@ -20,6 +20,7 @@ from splitveil.attacks.peel.problem import Problem
 from splitveil.rng import Rng
 
 _ENOUGH = 1e-5
+_GREYS, _SMOOTH = (0.5, 0.02, 0.25, 0.75, 0.98), 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class Continuation:
     weights: tuple[float, ...] = (0.1, 0.01, 0.001)
     steps: int = 6
     last: int = 30
-    starts: int = 2
+    starts: int = 3
 
 
 @torch.no_grad()
@@ -46,26 +47,30 @@ def solve_prefix(
     Where equations are `few`, fewer than unknowns, the last weight stays and one start is enough:
     the result is a smooth fit, and a small residual proves nothing.
     """
-    n = len(problem.scale)
-    grey = problem.scale.new_full((n, *problem.shape), 0.5)
-    found = _anneal(problem, grey, effort, continuation, few=few)
-    if few:
-        return found
-    left = ((found.misfit > _ENOUGH) & (found.outcome != Outcome.DIVERGED)).nonzero().flatten()
-    extra = continuation.starts - 1
-    if len(left) and extra > 0 and len(problem.shape) == 3:
-        index = left.repeat_interleave(extra)
-        seeds = _smooth(problem.shape, extra, rng).to(grey)
-        many = _anneal(
-            problem.take(index), seeds.repeat(len(left), 1, 1, 1), effort, continuation, few=few
-        )
-        best = many.misfit.view(-1, extra).argmin(1) + extra * torch.arange(
-            len(left), device=left.device
-        )
-        products, steps = (v.view(-1, extra).sum(1) for v in (many.products, many.steps))
-        chosen = Solution(many.x[best], many.misfit[best], many.outcome[best], steps, products)
-        found = found.better_of(chosen, left)
+    starts = _starts(problem, 1 if few else continuation.starts, rng)
+    found = _anneal(problem, starts[0], effort, continuation, few=few)
+    for start in starts[1:]:
+        left = ((found.misfit > _ENOUGH) & (found.outcome != Outcome.DIVERGED)).nonzero().flatten()
+        if not len(left):
+            break
+        again = _anneal(problem.take(left), start[left], effort, continuation, few=few)
+        found = found.better_of(again, left)
     return found
+
+
+def _starts(problem: Problem, count: int, rng: Rng) -> Tensor:
+    """For each image the `count` best of some even and smooth ones: (count, n, ...)."""
+    n, shape = len(problem.scale), problem.shape
+    flat = torch.tensor(_GREYS, dtype=torch.float64).view(-1, *(1,) * len(shape))
+    pool = [flat.expand(-1, *shape)]
+    if len(shape) == 3:
+        coarse = torch.rand(_SMOOTH, shape[0], 4, 4, generator=rng.child("starts").torch())
+        smooth = F.interpolate(coarse, shape[-2:], mode="bilinear", align_corners=False)
+        pool.append(smooth.double())
+    seeds = torch.cat(pool).to(problem.scale.device)
+    misfits = torch.stack([problem.misfit(seed.expand(n, *shape)) for seed in seeds])
+    chosen = misfits.argsort(dim=0, stable=True)[: min(count, len(seeds))]
+    return seeds[chosen]
 
 
 def _anneal(
@@ -84,9 +89,3 @@ def _anneal(
         return Solution(x, problem.misfit(x), part.outcome, steps, products)
     last = solve(problem, x, replace(effort, outer=continuation.last))
     return Solution(last.x, last.misfit, last.outcome, last.steps + steps, last.products + products)
-
-
-def _smooth(shape: tuple[int, ...], count: int, rng: Rng) -> Tensor:
-    """Random images of a few soft patches, the same for every target and batch."""
-    coarse = torch.rand(count, shape[0], 4, 4, generator=rng.child("starts").torch())
-    return F.interpolate(coarse, shape[-2:], mode="bilinear", align_corners=False)
