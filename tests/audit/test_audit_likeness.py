@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from splitveil.audit.likeness import likeness
+from splitveil.audit.likeness import likeness_of
 from splitveil.rng import Rng
 
 
@@ -16,7 +16,7 @@ def _images() -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_the_originals_themselves_are_wholly_like() -> None:
     x, y = _images()
-    found = likeness(x.clone(), x, y, Rng(1))
+    found = likeness_of(x.clone(), x, y, Rng(1))
     assert found["psnr_of_mean"].value == math.inf
     for name in ("r_squared", "r_squared_in_class", "found", "found_in_class"):
         assert found[name].value == pytest.approx(1), name
@@ -28,7 +28,7 @@ def test_class_means_tell_nothing_within_classes() -> None:
     x, y = _images()
     x = x + y[:, None, None, None]
     means = torch.stack([x[y == label].mean(0) for label in range(3)])
-    found = likeness(means[y], x, y, Rng(1))
+    found = likeness_of(means[y], x, y, Rng(1))
     assert found["r_squared"].value > 0.8
     assert found["r_squared_in_class"].value == pytest.approx(0, abs=0.06)
     assert found["found_in_class"].value < 0.3
@@ -38,7 +38,7 @@ def test_class_means_tell_nothing_within_classes() -> None:
 def test_bands_sum_to_the_error_and_put_a_grey_shift_in_the_first() -> None:
     x, y = _images()
     noise = 0.1 * torch.randn(x.shape, generator=Rng(2).torch())
-    found = likeness(x + noise + 0.2, x, y, Rng(1))
+    found = likeness_of(x + noise + 0.2, x, y, Rng(1))
     bands = {name: q.value for name, q in found.items() if name.startswith("band")}
     assert sum(bands.values()) == pytest.approx(float((noise + 0.2).square().mean()), rel=1e-5)
     assert bands["band mean"] == pytest.approx(0.04, rel=0.05)
@@ -46,5 +46,5 @@ def test_bands_sum_to_the_error_and_put_a_grey_shift_in_the_first() -> None:
 
 def test_without_labels_or_pixels_the_rest_remains() -> None:
     x, _ = _images()
-    found = likeness(x.flatten(1), x.flatten(1), None, Rng(1))
+    found = likeness_of(x.flatten(1), x.flatten(1), None, Rng(1))
     assert set(found) == {"psnr_of_mean", "r_squared", "found", "found_chance"}

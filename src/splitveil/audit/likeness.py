@@ -11,7 +11,9 @@ from splitveil.shapes import Labels, Targets
 _BANDS = measures.CosineBands()
 
 
-def likeness(made: Targets, truth: Targets, labels: Labels | None, rng: Rng) -> dict[str, Quantity]:
+def likeness_of(
+    made: Targets, truth: Targets, labels: Labels | None, rng: Rng
+) -> dict[str, Quantity]:
     """Figures of reconstructions beside the mean error; what cannot be had is left out.
 
     "psnr_of_mean" (dB), "r_squared" and "r_squared_in_class" (share of the variance recovered),

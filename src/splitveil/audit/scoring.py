@@ -12,6 +12,7 @@ from torch import Tensor
 from splitveil import measures
 from splitveil.attacks.base import Reconstructor
 from splitveil.audit.executors import Done
+from splitveil.audit.likeness import likeness_of
 from splitveil.errors import AuditError
 from splitveil.naming import one_line
 from splitveil.quantities import Quantity
@@ -26,6 +27,7 @@ SHOWN = 16
 """Test images whose reconstructions are kept as pictures."""
 
 _SSIM_SIDE = 11
+_KEPT = 64 * 2**20  # bytes of reconstructions that likeness is read of
 
 Found: TypeAlias = tuple[dict[str, Quantity], dict[str, object], dict[str, np.ndarray]]
 """Numbers, other plain data and arrays that a trial gives."""
@@ -73,15 +75,19 @@ def _reason(error: Exception) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Rebuilt:
-    """What an attack made of one split: errors target by target, and the first reconstructions.
+    """What an attack made of one split: errors target by target, and reconstructions.
 
     `ssim` is that of the first chunk, where images are large enough: its window costs more than
-    most attacks. `image` says whether targets are images in [0, 1].
+    most attacks. `made` are as many reconstructions as fit in memory, none where likeness is not
+    wanted, `truth` and `labels` what they stand for. `image` says whether targets are images in
+    [0, 1].
     """
 
     mse: Tensor
     ssim: Tensor | None
-    shown: Tensor
+    made: Tensor
+    truth: Tensor
+    labels: Tensor | None
     image: bool
 
     def arrays(self, validation: "Rebuilt") -> dict[str, np.ndarray]:
@@ -89,7 +95,7 @@ class Rebuilt:
         found = {"mse_test": self.mse.numpy(), "mse_validation": validation.mse.numpy()}
         if self.image:
             found["psnr_test"] = (-10 * torch.log10(self.mse)).numpy()
-            found["reconstructions"] = pixels(self.shown)
+            found["reconstructions"] = pixels(self.made[:SHOWN])
         return found
 
 
@@ -101,6 +107,7 @@ def rebuild(
     rng: Rng,
     *,
     likeness: bool,
+    labels: Tensor | None = None,
 ) -> Rebuilt:
     """Attack one split in chunks.
 
@@ -109,20 +116,25 @@ def rebuild(
         x: the targets (n, ...).
         observe: what is intercepted of some of them.
         rng: stream of the attack; each chunk has a child of it.
-        likeness: whether the structural similarity is wanted too.
+        likeness: whether more than the errors is wanted.
+        labels: of the targets, for likeness within classes.
     """
-    errors, ssim, shown = [], None, x[:0].cpu()
+    errors, ssim, kept = [], None, [x[:0].cpu()]
     for start in range(0, len(x), CHUNK):
         part = slice(start, start + CHUNK)
         made = fitted(observe(part), rng.child(start))
         errors.append(measures.mse_per_image(made, x[part]))
-        if start == 0:
-            ssim = likeness_of(made, x[part]) if likeness else None
-            shown = made[:SHOWN].cpu()
-    return Rebuilt(torch.cat(errors), ssim, shown, x.ndim == 4)
+        if likeness and start == 0:
+            ssim = similarity(made, x[part])
+        if likeness and start * made[:1].nbytes < _KEPT:
+            kept.append(made.cpu())
+    rebuilt = torch.cat(kept)
+    few = slice(len(rebuilt))
+    known = None if labels is None else labels[few].cpu()
+    return Rebuilt(torch.cat(errors), ssim, rebuilt, x[few].cpu(), known, x.ndim == 4)
 
 
-def likeness_of(made: Tensor, x: Tensor) -> Tensor | None:
+def similarity(made: Tensor, x: Tensor) -> Tensor | None:
     """The structural similarity of each image, where images are large enough for its window."""
     if x.ndim != 4 or min(x.shape[-2:]) < _SSIM_SIDE:
         return None
@@ -156,6 +168,8 @@ def numbers_of(test: Rebuilt, floor: Tensor, name: str, rng: Rng) -> dict[str, Q
         found["ssim"] = measures.mean_of(
             test.ssim, rng.child("ssim"), unit="ssim", support=(-1.0, 1.0), assumptions=("peak 1",)
         )
+    if len(test.made) > 1:
+        found |= likeness_of(test.made, test.truth, test.labels, rng.child("likeness"))
     return found
 
 

@@ -153,9 +153,8 @@ class Workbench:
             z = partition.transmit(images.x[part], sent.child(part.start))
             return Observation(z[:, None, :], partition.cut.layout, y)
 
-        return rebuild(
-            fitted, images.x, observe, rng.child("rebuild", split), likeness=split == "test"
-        )
+        stream = rng.child("rebuild", split)
+        return rebuild(fitted, images.x, observe, stream, likeness=split == "test", labels=images.y)
 
     @cached_property
     def _floor(self) -> tuple[Tensor, str]:

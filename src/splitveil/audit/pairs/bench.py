@@ -72,8 +72,9 @@ class PairsBench:
     def _rebuild(self, fitted: Reconstructor, split: str, rng: Rng) -> Rebuilt:
         examples: Examples = getattr(self.case, split)
         observe = partial(observed_of, examples, self.knowledge)
+        stream = rng.child("rebuild", split)
         return rebuild(
-            fitted, examples.x, observe, rng.child("rebuild", split), likeness=split == "test"
+            fitted, examples.x, observe, stream, likeness=split == "test", labels=examples.y
         )
 
 

@@ -35,7 +35,7 @@ from splitveil.audit.pairs.reading import (
     read_inputs,
     read_labels,
 )
-from splitveil.audit.scoring import CHUNK, Rebuilt, likeness_of, numbers_of
+from splitveil.audit.scoring import CHUNK, Rebuilt, numbers_of, similarity
 from splitveil.audit.store import storing, write_whole
 from splitveil.audit.verdict import word_of
 from splitveil.audit.workbench import one_thread
@@ -206,7 +206,9 @@ def score_challenge(
     )
     with one_thread():
         floor, name = floor_of(knowledge, test)
-        found = numbers_of(_rebuilt(made, x), floor, name, Rng(0).child("challenge", commitment))
+        found = numbers_of(
+            _rebuilt(made, x, test.y), floor, name, Rng(0).child("challenge", commitment)
+        )
     word = word_of(found["leakage"], 1)
     return Score(word=word, commitment=commitment, quantities=found, notes=notes)
 
@@ -247,6 +249,6 @@ def _answer(path: Path, x: torch.Tensor) -> tuple[torch.Tensor, tuple[str, ...]]
     return made.clamp(0, 1), (note,) if outside else ()
 
 
-def _rebuilt(made: torch.Tensor, x: torch.Tensor) -> Rebuilt:
-    likeness = likeness_of(made[:CHUNK], x[:CHUNK])
-    return Rebuilt(mse_per_image(made, x), likeness, made[:0], x.ndim == 4)
+def _rebuilt(made: torch.Tensor, x: torch.Tensor, y: torch.Tensor | None) -> Rebuilt:
+    ssim = similarity(made[:CHUNK], x[:CHUNK])
+    return Rebuilt(mse_per_image(made, x), ssim, made, x, y, x.ndim == 4)
