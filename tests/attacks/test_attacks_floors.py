@@ -77,8 +77,8 @@ def test_nearest_searches_everywhere_for_an_unseen_class(image_problem: Problem)
     torch.testing.assert_close(guess, p.auxiliary.x[:5])
 
 
-def test_nearest_needs_an_oracle() -> None:
-    with pytest.raises(KnowledgeMissing, match="BlackBox"):
+def test_nearest_needs_what_was_sent_for_its_own_images() -> None:
+    with pytest.raises(KnowledgeMissing, match="Pairs"):
         NearestAuxiliary().fit(_query_free(), Rng(0))
 
 

@@ -98,7 +98,8 @@ def test_particles_hold_the_least_error_and_information_between_them(sigma: floa
     mmse, information = _fold_mmse(1.3, sigma)
     below, above = problem.error_between(Rng(1), sends=1000)
     assert below.low <= mmse <= above.high
-    assert above.value - below.value < 0.01
+    assert below.high - below.low < 0.05
+    assert above.low <= below.value <= above.high, "no gap beyond the noise of single errors"
     told, most = problem.information_between(Rng(1), sends=1000)
     assert told.low <= information <= most.high
     assert most.value - told.value < 0.02
