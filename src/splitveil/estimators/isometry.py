@@ -6,6 +6,8 @@ from torch import Tensor
 
 from splitveil.shapes import Features
 
+_COLUMNS = 2048
+
 
 def coordinates(z: Features) -> Float64[Tensor, "n r"]:
     """Rows with the same mutual distances as those of z, in at most n - 1 dimensions.
@@ -14,9 +16,17 @@ def coordinates(z: Features) -> Float64[Tensor, "n r"]:
     coordinates do: the directions left out hold nothing that differs between rows. From the
     eigenvectors of the centred Gram matrix, so time grows with n² times the number of features.
     """
-    offset = z.double() - z.double().mean(0)
-    if offset.shape[1] <= len(z):
-        return offset
-    values, vectors = torch.linalg.eigh(offset @ offset.T)
+    if z.shape[1] <= len(z):
+        return _centred(z)
+    gram = z.new_zeros(len(z), len(z), dtype=torch.float64)
+    for columns in z.split(_COLUMNS, dim=1):
+        offset = _centred(columns)
+        gram.addmm_(offset, offset.T)
+    values, vectors = torch.linalg.eigh(gram)
     kept = values > values[-1].clamp_min(0) * len(z) * torch.finfo(torch.float64).eps
     return vectors[:, kept] * values[kept].sqrt()
+
+
+def _centred(z: Tensor) -> Tensor:
+    wide = z.double()
+    return wide - wide.mean(0)

@@ -4,6 +4,7 @@ The standard pools break as a whole when one process is killed and cannot say wh
 Here the parent knows what each worker runs: a lost worker costs one trial and is replaced.
 """
 
+import ctypes
 import os
 import signal
 import threading
@@ -46,7 +47,15 @@ def _serve(make: Make, pipe: Connection) -> None:
     pipe.send(None)
     with suppress(EOFError, BrokenPipeError):
         while True:
+            _give_back_memory()
             pipe.send(work(pipe.recv()))
+
+
+def _give_back_memory() -> None:
+    """Return freed pages to the system: the C library may keep those of the largest trial."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 def _die_with_parent() -> None:
@@ -89,6 +98,7 @@ class Processes:
     deaths: int = field(default=8, kw_only=True)
 
     def run(self, make: Make, queue: Queue) -> Generator[Done, None, None]:
+        _give_back_memory()  # what loading model and data took in this process
         workers: list[_Worker] = []
         waiting = [trial for _ in range(self.jobs) if (trial := queue.next(None))]
         try:
