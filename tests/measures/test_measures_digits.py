@@ -1,17 +1,21 @@
-"""Real images, 8x8 digits behind random ReLUs: galleries below the best attacks, as quoted."""
+"""Real images, 8x8 digits behind random ReLUs: galleries below the best attacks, as quoted.
+
+The digits come with scikit-learn (BSD-3-Clause), which holds the test part of E. Alpaydin and
+C. Kaynak's "Optical Recognition of Handwritten Digits", UCI repository, CC BY 4.0.
+"""
 
 import math
 import statistics
 
 import pytest
 import torch
+from sklearn import datasets
 from torch import Tensor
 
 from splitveil.measures import genie_bound
 from splitveil.release import ClippedGaussian
 from splitveil.rng import Rng
 
-datasets = pytest.importorskip("sklearn.datasets")
 F64 = torch.float64
 
 
