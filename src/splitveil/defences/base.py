@@ -2,51 +2,190 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
-from splitveil.shapes import Images, Labels, Logits
+from splitveil.errors import BadPlan
+from splitveil.partition import Cut
+from splitveil.partition.layout import Layout
+from splitveil.release import ReleaseRecipe
+from splitveil.rng import Rng
+from splitveil.shapes import Features, Images, Labels, Logits
 
 PerBatch: TypeAlias = Callable[["Batch"], Tensor]
+Send: TypeAlias = Callable[[Features, torch.Generator], tuple[Features, Tensor | None]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Batch:
-    """One batch in training: images, labels, the network's answers, how far training has come.
+    """One batch: images, labels, the network's answers, how far training has come.
 
-    `progress` in [0, 1) is the share of the epochs done.
+    `progress` in [0, 1) is the share of the epochs done; `training` is False on validation images.
+    With a cut, `z` (n, f) are the packed clean features there, with gradient; `sent` (n, f) is what
+    the release made of them, with fresh noise, and what `logits` answer to; `noise` is the standard
+    deviation of its Gaussian noise in feature units, a scalar with gradient, None without such
+    noise. All come from one forward pass. Draw randomness from `generator` alone.
     """
 
     x: Images
     y: Labels
     logits: Logits
     progress: float
+    z: Features | None = None
+    sent: Features | None = None
+    noise: Tensor | None = None
+    generator: torch.Generator | None = None
+    training: bool = True
+
+    @property
+    def features(self) -> Features:
+        """Z, where the training has a cut.
+
+        Raises:
+            BadPlan: if it has none.
+        """
+        if self.z is None:
+            raise BadPlan("there are no features without a cut: give one")
+        return self.z
+
+    def detached(self) -> "Batch":
+        """The same without gradients, for adversaries and observers."""
+        given = {
+            name: None if value is None else value.detach()
+            for name, value in (("z", self.z), ("sent", self.sent), ("noise", self.noise))
+        }
+        return replace(self, logits=self.logits.detach(), **given)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Setting:
-    """What a component may look at before training: the source network in eval, its classes."""
+    """What a component may look at before training.
+
+    `source` is the network in eval; `x` (n, ...) and `y` (n) are training images to calibrate on;
+    `rng` is the component's own stream. `cut`, `layout` and `encode` (images to packed features, in
+    eval, without gradient) are None where the hardening has no cut; `layout` and `encode` are those
+    behind the structures of all components once `prepare` is called, and behind those of the
+    components before it when `structure` is.
+    """
 
     source: nn.Module
     classes: int
     class_names: tuple[str, ...]
+    x: Images | None = None
+    y: Labels | None = None
+    rng: Rng = field(default_factory=lambda: Rng(0))
+    cut: Cut | None = None
+    layout: Layout | None = None
+    encode: Callable[[Images], Features] | None = None
+
+    def crossing(self, component: "Component") -> Layout:
+        """The layout of what crosses.
+
+        Raises:
+            BadPlan: if the hardening has no cut.
+        """
+        if self.layout is None:
+            raise BadPlan(f"{component} acts on what crosses a cut: name one, such as cut='pool2'")
+        return self.layout
+
+    def shape(self, component: "Component") -> tuple[int, ...]:
+        """The shape (c, h, w), (t, d) or (d) of the one tensor that crosses, per image.
+
+        Raises:
+            BadPlan: if there is no cut, or several tensors cross, or not by images.
+        """
+        parts = self.crossing(component).parts
+        if len(parts) > 1 or parts[0].multiplicity > 1 or parts[0].axis:
+            assert self.cut is not None  # noqa: S101 - a layout comes from a cut
+            raise BadPlan(
+                f"{component} needs one tensor an image at the cut, {self.cut.name} has "
+                f"{len(parts)}: choose a cut between blocks"
+            )
+        return parts[0].shape
+
+    def features(self, component: "Component") -> Features:
+        """Packed features of `x` at the cut.
+
+        Raises:
+            BadPlan: if there is no cut.
+        """
+        self.crossing(component)
+        assert self.encode is not None and self.x is not None  # noqa: PT018, S101 - with a cut
+        return self.encode(self.x)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Adversary:
+    """A network trained against: before each step of the defended network it takes `steps` own.
+
+    `loss` is minimised over `network` by Adam at `learning_rate`, features being constants; the
+    part's term may then use `network`, whose weights are constants there.
+    """
+
+    network: nn.Module
+    loss: PerBatch
+    steps: int = 1
+    learning_rate: float = 1e-3
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainedRelease:
+    """A release that is in place while training.
+
+    `send(z, generator)` gives what is sent, differentiable in z, and the standard deviation of its
+    Gaussian noise in feature units or None; on a batch it is what `recipe.fit(z)` would send.
+    `recipe` is fitted to training features of the finished network, and that is what ships.
+    """
+
+    recipe: ReleaseRecipe
+    send: Send
+    gaussian: bool = False
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Structure:
+    """A change of what crosses: `tail(cloud(device(head(x))))`.
+
+    Both map one tensor (n, *shape) and come from the catalogue of `splitveil.nets.carriers`, by
+    which they are built again when weights are loaded.
+    """
+
+    device: nn.Module
+    cloud: nn.Module
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Part:
-    """What a component adds to one training; whatever is None it leaves to others.
+    """What a component adds to one training; whatever is None or empty it leaves to others.
 
     The loss is mean_i w_i (-Σ_c q_ic ln p_ic) + Σ terms. `targets` gives q (n, k), at most one
-    component's; `weights` gives w (n), several multiply; `term` gives a scalar. `groups` (k) maps
-    classes to what counts as the same answer; `notes` are sentences a reader should see.
+    component's; `weights` gives w (n), several multiply; `term` gives a scalar, and `validation`
+    another in its place on validation images. `groups` (k) maps classes to what counts as the same
+    answer; `notes` are sentences a reader should see.
+
+    `release` stands at the cut, several in order. `adversaries` step before the loss is taken;
+    `modules` is trained with the network where it has parameters, and its buffers are the
+    component's memory. Both are kept in checkpoints and never ship. `observe` is told of every
+    training batch, without gradients, after the network's step; write what must outlive a kill to
+    buffers of `modules`. `frozen` are names of parameters, buffers or modules of the network that
+    end as bit-equal to the source, modules being in eval throughout. `needs_noise` refuses a
+    training without Gaussian noise at the cut.
     """
 
     targets: PerBatch | None = None
     weights: PerBatch | None = None
     term: PerBatch | None = None
+    validation: PerBatch | None = None
     groups: Tensor | None = None
+    release: TrainedRelease | None = None
+    adversaries: tuple[Adversary, ...] = ()
+    modules: nn.Module | None = None
+    observe: Callable[[Batch], None] | None = None
+    frozen: tuple[str, ...] = ()
+    needs_noise: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -58,6 +197,14 @@ class Component(ABC):
 
     name: ClassVar[str]
     reference: ClassVar[str]
+
+    def structure(self, setting: Setting) -> Structure | None:
+        """How this component changes what crosses, before any is prepared; None if not at all.
+
+        Raises:
+            BadPlan: if the cut cannot carry it.
+        """
+        return None
 
     @abstractmethod
     def prepare(self, setting: Setting) -> Part:
