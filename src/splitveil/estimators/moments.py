@@ -154,11 +154,10 @@ class ClassMoments:
         if bool(fresh.any()):
             _check_finite(z)
         for label in fresh.nonzero().flatten().tolist():
-            first = z[(labels == label).nonzero().flatten()[:_FIRST]].double()
+            first = z[(labels == label).nonzero().flatten()[:_FIRST]]
             mean = first.mean(0)
-            alone = len(first) == 1  # the spread about a mean of one is no spread
-            near = z[:_FIRST].double() if alone else first
-            spread = float((near - near.mean(0)).square().sum(1).mean())
+            # the spread about a mean of one is no spread
+            spread = _spread_of(z[:_FIRST] if len(first) == 1 else first)
             if self.features < _WIDE or float(mean.square().sum()) > _FAR * spread:
                 self._reference[label] = mean
                 self._offset[label] = True
@@ -228,29 +227,40 @@ class ClassMoments:
         cells = shape[0] * shape[1]
         gone = self._count[:cells].reshape(shape)
         left = count - gone
-        about = torch.zeros(shape, dtype=torch.float64)
-        between = torch.zeros(1 + shape[0], dtype=torch.float64)
+        inverse = 1 / left.clamp_min(1).double()
+        without = 1 / left.sum(1, keepdim=True).clamp_min(1).double()
+        centres = offset + self._reference.double()
+        centres -= _weights(count) @ centres
         whole, weights = _weights(count), _weights(left)
+        about = torch.zeros(2, *shape, dtype=torch.float64)
+        middle = torch.zeros(shape[0], dtype=torch.float64)
         columns = max(1, _COLUMNS // len(self._sum))
-        for start in range(0, self.features, columns):
+        for start in range(0, self.features if cells else 0, columns):
             part = slice(start, start + columns)
-            reference = self._reference[:, part].double()
-            between[0] += _between(reference + offset[:, part], whole)
-            if cells:
-                removed = self._sum[:cells, part].unflatten(0, shape)
-                mean = offset[:, part] * count[:, None] - removed
-                mean *= (1 / left.clamp_min(1))[..., None]
-                about += torch.linalg.vector_norm(mean, dim=2).square()
-                between[1:] += _between(mean.add_(reference), weights)
+            here = torch.stack([centres[:, part], offset[:, part]])
+            # what a group's sum has over its share of the class's: leaving it out moves the mean
+            apart = self._sum[:cells, part].unflatten(0, shape) - gone[..., None] * here[1]
+            cross = torch.einsum("skf,gkf->sgk", here, apart)
+            about += torch.linalg.vector_norm(apart, dim=2).square() * inverse.square()
+            about -= 2 * cross * inverse
+            moved = weights @ here[0] - apart.sum(1) * without
+            middle += moved.square().sum(1)
+        about += torch.stack([centres, offset]).square().sum(2)[:, None]
         square = self._square.reshape(-1, self.classes)[: shape[0]]
         scatter = torch.cat(
             [
                 (total - count * offset.square().sum(1))[None],
-                total - square - left * about,
+                total - square - left * about[1],
             ]
         )
         counts = torch.cat([count[None], left])
-        return counts, scatter.clamp_min(0) * (counts > 0), between
+        between = torch.cat(
+            [
+                (whole * centres.square().sum(1)).sum()[None],
+                (weights * about[0]).sum(1) - middle,
+            ]
+        )
+        return counts, scatter.clamp_min(0) * (counts > 0), between.clamp_min(0)
 
 
 def joint_moments(parts: Sequence[ClassMoments]) -> Moments:
@@ -312,7 +322,8 @@ def stream_order(y: Labels | None, ids: Int64[Tensor, " n"], groups: int) -> Int
 
 
 def _check_finite(z: Tensor) -> None:
-    if not torch.isfinite(z).all():
+    # a finite sum has finite terms, and costs a fraction of looking at each
+    if not math.isfinite(float(z.sum())) and not torch.isfinite(z).all():
         raise BadData("features hold NaN or infinity: check the model's weights and the images")
 
 
@@ -338,10 +349,9 @@ def _weights(count: Int64[Tensor, "*g k"]) -> Float64[Tensor, "*g k"]:
     return count.double() / count.sum(-1, keepdim=True).clamp_min(1)
 
 
-def _between(mean: Float64[Tensor, "*g k f"], weights: Float64[Tensor, "*g k"]) -> Tensor:
-    """S_B over these features; `mean` is overwritten."""
-    middle = torch.matmul(weights[..., None, :], mean)
-    return (weights * torch.linalg.vector_norm(mean.sub_(middle), dim=-1).square()).sum(-1)
+def _spread_of(z: Float[Tensor, "n f"]) -> float:
+    """Mean squared distance from the mean, to a few digits."""
+    return float(torch.linalg.vector_norm(z) ** 2 / len(z) - z.mean(0).square().sum())
 
 
 def _group_of(ids: Int64[Tensor, " n"], groups: int) -> Int64[Tensor, " n"]:
