@@ -20,7 +20,12 @@ _FOLDER = "splitveil-reproduce"
 
 
 def reproduce(
-    paper: Annotated[str, typer.Argument(metavar="PAPER", help="gpz: Golden Partition Zone.")],
+    paper: Annotated[
+        str,
+        typer.Argument(
+            metavar="PAPER", help="gpz: Golden Partition Zone; peel: residual networks undone."
+        ),
+    ],
     *,
     claims: Annotated[
         str | None,
@@ -49,8 +54,8 @@ def reproduce(
 
     A claim holds if the whole 95 % interval of every number behind it lies on the claimed side of
     its threshold, does not hold if the whole interval of one lies on the other side, and is
-    undecided otherwise. Needs the installed Fashion-MNIST (`apt-get install
-    dataset-fashion-mnist`).
+    undecided otherwise. gpz needs the installed Fashion-MNIST (`apt-get install
+    dataset-fashion-mnist`), peel scikit-image and scikit-learn.
 
     Example: `splitveil reproduce gpz --dry-run`
     """

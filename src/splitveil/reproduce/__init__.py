@@ -1,7 +1,7 @@
-"""Papers' claims as runnable experiments, one file a paper.
+"""Papers' claims as runnable experiments, one package a paper.
 
 `claims` says what is claimed and what was found; `experiment` what an experiment is; `run` runs a
-plan in a folder and goes on where it was stopped. A paper's module, such as `gpz`, holds its
+plan in a folder and goes on where it was stopped. A paper's package, such as `gpz`, holds its
 `PAPER`. Names are loaded when first used, so that reading findings needs no torch.
 """
 
@@ -43,7 +43,7 @@ _HOMES = {
     "reproduce": "run",
 }
 
-PAPERS = ("gpz",)
+PAPERS = ("gpz", "peel")
 
 __all__ = [
     "Arm",
