@@ -18,21 +18,22 @@ from splitveil.partition import trace
 from splitveil.quantities import Kind, Quantity
 from splitveil.reproduce import Bench, Evidence, Measured, Scale, Verdict, load_paper, reproduce
 from splitveil.reproduce import bench as bench_module
-from splitveil.reproduce import gpz_attacks as attacks
 from splitveil.reproduce.bench import Reference
 from splitveil.reproduce.experiment import Arm, ArmMissing
-from splitveil.reproduce.gpz_claims import CLAIMS, ENHANCED, NOISES
-from splitveil.reproduce.gpz_enhanced import Enhancement, enhancement
-from splitveil.reproduce.gpz_figures import figures
-from splitveil.reproduce.gpz_places import (
+from splitveil.reproduce.gpz import attacks
+from splitveil.reproduce.gpz.claims import CLAIMS, ENHANCED, NOISES
+from splitveil.reproduce.gpz.enhanced import Enhancement, enhancement
+from splitveil.reproduce.gpz.figures import figures
+from splitveil.reproduce.gpz.places import (
     PLACES,
     TOKEN,
     auxiliary_rows,
     partition_at,
     width_at,
 )
-from splitveil.reproduce.gpz_radius import Sanity, Spread, switch_depth
-from splitveil.reproduce.gpz_zone import alignment, delay, depth, ranking, zone_starts
+from splitveil.reproduce.gpz.radius import Sanity, Spread, switch_depth
+from splitveil.reproduce.gpz.zone import alignment, delay, depth, ranking, zone_starts
+from splitveil.reproduce.run import scope
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "hypotheses-gpz.md"
 TINY = attacks.Effort(auxiliary=64, test=30, epochs=1, width=8, depth=1)
@@ -84,6 +85,12 @@ def test_the_page_of_hypotheses_names_every_claim_with_its_thresholds() -> None:
         for criterion in claim.criteria:
             if number not in ("C12", "C14"):
                 assert criterion.range in rows.group(), (claim.id, criterion.range)
+
+
+def test_records_of_earlier_versions_are_found_again() -> None:
+    key = scope(load_paper("gpz"))
+    assert key == "4b7ac85355f1fc62"
+    assert Sanity(seed=0, network="vgg").trial(key).id == "0b87787816790b28"
 
 
 def test_declared_minutes_are_those_of_the_page() -> None:

@@ -16,11 +16,11 @@ from splitveil.errors import BadData, UnknownName
 from splitveil.models import load_model
 from splitveil.partition import trace
 from splitveil.reproduce import Evidence, Measured, Scale, Verdict
-from splitveil.reproduce import gpz_sources as sources
 from splitveil.reproduce.experiment import ArmMissing
-from splitveil.reproduce.gpz_elsewhere import CUTS, STUDIES, ZoneArm, class_mean_error, joined
-from splitveil.reproduce.gpz_elsewhere import arms as zone_arms
-from splitveil.reproduce.gpz_interventions import (
+from splitveil.reproduce.gpz import sources
+from splitveil.reproduce.gpz.elsewhere import CUTS, STUDIES, ZoneArm, class_mean_error, joined
+from splitveil.reproduce.gpz.elsewhere import arms as zone_arms
+from splitveil.reproduce.gpz.interventions import (
     BLOCKS,
     Column,
     ColumnArm,
@@ -28,16 +28,16 @@ from splitveil.reproduce.gpz_interventions import (
     column_arms,
     projected,
 )
-from splitveil.reproduce.gpz_jump_findings import (
+from splitveil.reproduce.gpz.jump_findings import (
     fall,
     judge_columns,
     judge_elsewhere,
     judge_tokens,
     rise,
 )
-from splitveil.reproduce.gpz_probe import labels, ridge_errors
-from splitveil.reproduce.gpz_rules import Sight, plain, zone_of
-from splitveil.reproduce.gpz_vortex import features
+from splitveil.reproduce.gpz.probe import labels, ridge_errors
+from splitveil.reproduce.gpz.rules import Sight, plain, zone_of
+from splitveil.reproduce.gpz.vortex import features
 from splitveil.rng import Rng
 
 SEEDS = Scale(seeds=3)

@@ -21,12 +21,12 @@ from splitveil.models import load_model
 from splitveil.partition import trace
 from splitveil.quantities import Kind, Quantity
 from splitveil.reproduce import Bench, Evidence, Measured, Scale, Verdict
-from splitveil.reproduce import gpz_training_claims as claims
-from splitveil.reproduce import gpz_vortex as vortex
 from splitveil.reproduce.experiment import ArmMissing
-from splitveil.reproduce.gpz_probe import over_seeds, permuted_shares, ridge_errors
-from splitveil.reproduce.gpz_vortex import LABELS, NEGATIVE, ONE_HOT, POSITIVE, SETTINGS, arms
-from splitveil.reproduce.gpz_vortex_findings import draw, judge
+from splitveil.reproduce.gpz import training_claims as claims
+from splitveil.reproduce.gpz import vortex
+from splitveil.reproduce.gpz.probe import over_seeds, permuted_shares, ridge_errors
+from splitveil.reproduce.gpz.vortex import LABELS, NEGATIVE, ONE_HOT, POSITIVE, SETTINGS, arms
+from splitveil.reproduce.gpz.vortex_findings import draw, judge
 from splitveil.rng import Rng
 from splitveil.threat import Auxiliary, Observation, white_box
 from splitveil.training import Schedule

@@ -22,8 +22,8 @@ from splitveil.reproduce.bench import Bench
 from splitveil.reproduce.claims import Finding, Reading
 from splitveil.reproduce.draws import error_draws, largest_rise, quantity_of, step_share
 from splitveil.reproduce.experiment import Arm, Evidence, Experiment, Measured, Scale
-from splitveil.reproduce.gpz_claims import ABRUPT, CEILING, NETWORKS, TOKENS
-from splitveil.reproduce.gpz_places import (
+from splitveil.reproduce.gpz.claims import ABRUPT, CEILING, NETWORKS, TOKENS
+from splitveil.reproduce.gpz.places import (
     LAST_BLOCK,
     LOGITS,
     PLACES,

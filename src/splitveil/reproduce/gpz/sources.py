@@ -190,7 +190,7 @@ def _vendor(sources: Path, vendor: str) -> tuple[NDArray[np.uint8], NDArray[np.i
     if not listing.is_file():
         raise BadData(
             f"no emoji in {root}: unpack emoji-datasource-{vendor} there, as the module "
-            "splitveil.reproduce.gpz_sources says"
+            "splitveil.reproduce.gpz.sources says"
         )
     entries = [
         entry
@@ -211,7 +211,7 @@ def _drawn(sources: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         if not drawings.is_file():
             raise BadData(
                 f"no faces in {drawings}: draw them with scripts/cartoon_faces.mjs, as the module "
-                "splitveil.reproduce.gpz_sources says"
+                "splitveil.reproduce.gpz.sources says"
             )
         resvg = _extra("resvg_py", "the faces", "pip install resvg_py")
         lines = [json.loads(line) for line in drawings.read_text(encoding="utf-8").splitlines()]

@@ -21,7 +21,7 @@ from splitveil.reproduce.draws import (
     rank_correlation,
 )
 from splitveil.reproduce.experiment import Evidence, Experiment, Scale
-from splitveil.reproduce.gpz_attacks import (
+from splitveil.reproduce.gpz.attacks import (
     RIDGE,
     errors_at,
     errors_of,
@@ -29,9 +29,9 @@ from splitveil.reproduce.gpz_attacks import (
     inversions,
     ratio,
 )
-from splitveil.reproduce.gpz_claims import ALIGNED, DELAYED, DEPTH, NETWORKS, RANKED
-from splitveil.reproduce.gpz_places import LOGITS, PLACES
-from splitveil.reproduce.gpz_radius import Spread
+from splitveil.reproduce.gpz.claims import ALIGNED, DELAYED, DEPTH, NETWORKS, RANKED
+from splitveil.reproduce.gpz.places import LOGITS, PLACES
+from splitveil.reproduce.gpz.radius import Spread
 from splitveil.rng import Rng
 from splitveil.select.reading import Records
 from splitveil.select.zone import find_zone, paper_raw_marks

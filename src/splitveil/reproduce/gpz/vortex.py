@@ -23,7 +23,7 @@ from splitveil.models.accuracy import predict
 from splitveil.partition import Traced, trace
 from splitveil.reproduce.bench import Bench
 from splitveil.reproduce.experiment import Arm, Measured
-from splitveil.reproduce.gpz_probe import permuted_shares, ridge_errors
+from splitveil.reproduce.gpz.probe import permuted_shares, ridge_errors
 from splitveil.rng import Rng
 from splitveil.threat import Auxiliary, Observation, white_box
 from splitveil.training import Schedule

@@ -12,10 +12,10 @@ from splitveil.report.chart import ATTACK_ROLES, Axis, Chart, Marker, Point, Rul
 from splitveil.report.html import chart_style
 from splitveil.report.svg import draw
 from splitveil.reproduce.experiment import ArmMissing, Evidence, Scale
-from splitveil.reproduce.gpz_attacks import errors_at, floors, ratio
-from splitveil.reproduce.gpz_claims import NETWORKS
-from splitveil.reproduce.gpz_places import PLACES
-from splitveil.reproduce.gpz_zone import places_of
+from splitveil.reproduce.gpz.attacks import errors_at, floors, ratio
+from splitveil.reproduce.gpz.claims import NETWORKS
+from splitveil.reproduce.gpz.places import PLACES
+from splitveil.reproduce.gpz.zone import places_of
 from splitveil.rng import Rng
 
 Rows: TypeAlias = dict[str, list[tuple[float, Quantity, str]]]

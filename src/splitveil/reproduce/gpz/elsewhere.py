@@ -17,11 +17,11 @@ from splitveil.models.reference import vgg
 from splitveil.partition import Cut, Traced, trace
 from splitveil.reproduce.bench import Bench
 from splitveil.reproduce.experiment import Arm, Measured
-from splitveil.reproduce.gpz_interventions import projected
-from splitveil.reproduce.gpz_probe import labels, ridge_errors
-from splitveil.reproduce.gpz_rules import Sight, plain, zone_of
-from splitveil.reproduce.gpz_sources import Study, study
-from splitveil.reproduce.gpz_vortex import SETTINGS, features, folder_of
+from splitveil.reproduce.gpz.interventions import projected
+from splitveil.reproduce.gpz.probe import labels, ridge_errors
+from splitveil.reproduce.gpz.rules import Sight, plain, zone_of
+from splitveil.reproduce.gpz.sources import Study, study
+from splitveil.reproduce.gpz.vortex import SETTINGS, features, folder_of
 from splitveil.rng import Rng
 from splitveil.threat import Auxiliary, Observation, white_box
 from splitveil.training import Schedule

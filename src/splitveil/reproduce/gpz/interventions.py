@@ -15,15 +15,15 @@ from splitveil.models.accuracy import predict
 from splitveil.partition import trace
 from splitveil.reproduce.bench import Bench
 from splitveil.reproduce.experiment import Arm, Measured
-from splitveil.reproduce.gpz_probe import (
+from splitveil.reproduce.gpz.probe import (
     centre_accuracy,
     class_moments,
     labels,
     permuted_shares,
     ridge_errors,
 )
-from splitveil.reproduce.gpz_sources import study
-from splitveil.reproduce.gpz_vortex import (
+from splitveil.reproduce.gpz.sources import study
+from splitveil.reproduce.gpz.vortex import (
     SETTINGS,
     VortexArm,
     features,

@@ -10,15 +10,15 @@ from splitveil.reproduce.bench import Bench
 from splitveil.reproduce.claims import Finding, Reading
 from splitveil.reproduce.draws import error_draws, quantity_of
 from splitveil.reproduce.experiment import Arm, Evidence, Experiment, Measured, Scale
-from splitveil.reproduce.gpz_attacks import (
+from splitveil.reproduce.gpz.attacks import (
     Effort,
     attackers_and_private,
     effort_of,
     invert,
     ratio,
 )
-from splitveil.reproduce.gpz_claims import ENHANCED
-from splitveil.reproduce.gpz_places import partition_at
+from splitveil.reproduce.gpz.claims import ENHANCED
+from splitveil.reproduce.gpz.places import partition_at
 from splitveil.rng import Rng
 
 EARLY, LATE = "pool2", "pool5"

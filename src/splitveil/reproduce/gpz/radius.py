@@ -31,8 +31,8 @@ from splitveil.quantities import Direction, Kind, Quantity
 from splitveil.reproduce.bench import Bench, Reference
 from splitveil.reproduce.claims import Finding, Reading
 from splitveil.reproduce.experiment import Arm, Evidence, Experiment, Measured, Scale
-from splitveil.reproduce.gpz_claims import NETWORKS, NOISES, SANE, SWITCH
-from splitveil.reproduce.gpz_places import LOGITS, PLACES, cuts_at, partition_at
+from splitveil.reproduce.gpz.claims import NETWORKS, NOISES, SANE, SWITCH
+from splitveil.reproduce.gpz.places import LOGITS, PLACES, cuts_at, partition_at
 
 _CLASSES = 10
 _BATCH = 64

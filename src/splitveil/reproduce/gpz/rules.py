@@ -22,7 +22,7 @@ from splitveil.models.accuracy import predict
 from splitveil.partition import Cut, Traced
 from splitveil.quantities import Kind, Quantity
 from splitveil.records import Outcome, Status, Task, Trial
-from splitveil.reproduce.gpz_probe import centre_accuracy, class_moments, labels
+from splitveil.reproduce.gpz.probe import centre_accuracy, class_moments, labels
 from splitveil.select import Zone, find_zone
 from splitveil.select.reading import Records
 

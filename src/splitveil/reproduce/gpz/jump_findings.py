@@ -9,20 +9,20 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from splitveil.quantities import Kind, Quantity
-from splitveil.reproduce import gpz_elsewhere as elsewhere
-from splitveil.reproduce import gpz_training_claims as claims
 from splitveil.reproduce.claims import Finding, Reading
 from splitveil.reproduce.draws import error_draws, quantity_of
 from splitveil.reproduce.experiment import ArmMissing, Evidence, Experiment, Measured, Scale
-from splitveil.reproduce.gpz_elsewhere import CUTS, POOLS, permuted_arms
-from splitveil.reproduce.gpz_interventions import (
+from splitveil.reproduce.gpz import elsewhere
+from splitveil.reproduce.gpz import training_claims as claims
+from splitveil.reproduce.gpz.elsewhere import CUTS, POOLS, permuted_arms
+from splitveil.reproduce.gpz.interventions import (
     BLOCKS,
     CORE,
     PAIRED,
     TokenArm,
     column_arms,
 )
-from splitveil.reproduce.gpz_probe import error_ratio, for_other_seeds, over_seeds
+from splitveil.reproduce.gpz.probe import error_ratio, for_other_seeds, over_seeds
 from splitveil.rng import Rng
 
 _RNG = Rng(0, ("gpz", "jump"))

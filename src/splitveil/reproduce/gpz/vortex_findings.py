@@ -11,17 +11,17 @@ import torch
 from splitveil.measures import mean_over_seeds
 from splitveil.quantities import Kind, Quantity
 from splitveil.report.vortex import VortexTrace, vortex_figure
-from splitveil.reproduce import gpz_training_claims as claims
 from splitveil.reproduce.claims import Claim, Finding, Reading
 from splitveil.reproduce.experiment import ArmMissing, Evidence, Experiment, Measured, Scale
-from splitveil.reproduce.gpz_probe import (
+from splitveil.reproduce.gpz import training_claims as claims
+from splitveil.reproduce.gpz.probe import (
     error_ratio,
     for_other_seeds,
     over_seeds,
     ratio_over_seeds,
 )
-from splitveil.reproduce.gpz_training_claims import over_one_hot
-from splitveil.reproduce.gpz_vortex import (
+from splitveil.reproduce.gpz.training_claims import over_one_hot
+from splitveil.reproduce.gpz.vortex import (
     LABELS,
     NEGATIVE,
     ONE_HOT,
