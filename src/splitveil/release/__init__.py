@@ -5,6 +5,12 @@
 | `none` | `Identity` | none | 32 |
 | `half` | `HalfPrecision` | none | 16 |
 | `gaussian(sigma=0.5)` | `GaussianNoise` | exact | 32 |
+| `laplace(sigma=0.5)` | `LaplaceNoise` | exact | 32 |
+| `gaussian-dp(epsilon=1)` | `GaussianPrivacy` | exact | 32 |
+| `laplace-dp(epsilon=1)` | `LaplacePrivacy` | exact | 32 |
+| `shaped(rate=0.1)` | `ShapedNoise` | exact | 32 |
+| `topk(keep=0.1)` | `TopK` | none | 1 + 32 keep |
+| `dropout(rate=0.3)` | `Dropout` | none | 32 |
 | `quantise(bits=8)` | `UniformQuantiser` | none | 1-8 |
 | `dither(bits=4)` | `DitheredQuantiser` | exact | 1-8 |
 | `gaussian(sigma=0.1)+quantise(bits=8)` | `Chain` | of its noisy stage | of its last stage |
@@ -17,7 +23,16 @@ from splitveil.release.dithered import DitheredFeatures, DitheredQuantiser
 from splitveil.release.gaussian import ClippedGaussian, GaussianNoise
 from splitveil.release.half import HalfPrecision
 from splitveil.release.identity import Identity
+from splitveil.release.laplace import ClippedLaplace, LaplaceNoise
 from splitveil.release.parse import parse_release
+from splitveil.release.privacy import (
+    GaussianPrivacy,
+    LaplacePrivacy,
+    gaussian_delta,
+    gaussian_mu,
+)
+from splitveil.release.shaped import ShapedGaussian, ShapedNoise, shaped_variances
+from splitveil.release.sparse import Dropout, TopK
 from splitveil.release.uniform import RoundedFeatures, UniformQuantiser
 
 __all__ = [
@@ -40,4 +55,15 @@ __all__ = [
     "UniformQuantiser",
     "coded_bits",
     "parse_release",
+    "ClippedLaplace",
+    "LaplaceNoise",
+    "GaussianPrivacy",
+    "LaplacePrivacy",
+    "gaussian_delta",
+    "gaussian_mu",
+    "ShapedGaussian",
+    "ShapedNoise",
+    "shaped_variances",
+    "Dropout",
+    "TopK",
 ]

@@ -92,7 +92,7 @@ class FloatCoder(Coder):
         if rows.shape[1] != features * size:
             raise BadData(f"payload holds {rows.shape[1]} bytes an image, not {features * size}")
         planes = torch.from_numpy(rows.copy()).reshape(len(rows), size, features)
-        return planes.transpose(1, 2).contiguous().view(wire).squeeze(-1).to(dtype)
+        return planes.transpose(1, 2).reshape(len(rows), -1).view(wire).to(dtype)
 
 
 def pack(levels: UInt8[np.ndarray, "n f"], bits: int) -> UInt8[np.ndarray, "n b"]:

@@ -11,13 +11,23 @@ from splitveil.release.dithered import DitheredQuantiser
 from splitveil.release.gaussian import GaussianNoise
 from splitveil.release.half import HalfPrecision
 from splitveil.release.identity import Identity
+from splitveil.release.laplace import LaplaceNoise
+from splitveil.release.privacy import GaussianPrivacy, LaplacePrivacy
+from splitveil.release.shaped import ShapedNoise
+from splitveil.release.sparse import Dropout, TopK
 from splitveil.release.uniform import UniformQuantiser
 
 _RECIPES: tuple[type[ReleaseRecipe], ...] = (
     DitheredQuantiser,
+    Dropout,
     GaussianNoise,
+    GaussianPrivacy,
     HalfPrecision,
     Identity,
+    LaplaceNoise,
+    LaplacePrivacy,
+    ShapedNoise,
+    TopK,
     UniformQuantiser,
 )
 _STAGE = re.compile(r"\s*([A-Za-z_][\w-]*)\s*(?:\(([^()]*)\))?\s*")

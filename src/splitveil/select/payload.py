@@ -3,7 +3,17 @@
 import ast
 import math
 
-_BITS = {"Identity": 32, "HalfPrecision": 16, "GaussianNoise": 32}
+_BITS = {
+    "Dropout": 32,
+    "GaussianNoise": 32,
+    "GaussianPrivacy": 32,
+    "HalfPrecision": 16,
+    "Identity": 32,
+    "LaplaceNoise": 32,
+    "LaplacePrivacy": 32,
+    "ShapedNoise": 32,
+    "Softmax": 32,
+}
 _QUANTISERS = ("UniformQuantiser", "DitheredQuantiser")
 
 
@@ -13,18 +23,22 @@ def payload_bytes(release: str, values: int) -> int | None:
     None for a release that is not ours: what it sends is not known here.
     """
     try:
-        bits = _bits(ast.parse(release, mode="eval").body)
+        bits = _bits(ast.parse(release, mode="eval").body, values)
     except (SyntaxError, ValueError):
         return None
-    return None if bits is None else math.ceil(values * bits / 8)
+    return None if bits is None else math.ceil(bits / 8)
 
 
-def _bits(node: ast.expr) -> int | None:
+def _bits(node: ast.expr, values: int) -> int | None:
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
         return None
     settings = {setting.arg: setting.value for setting in node.keywords}
     if node.func.id == "Chain" and isinstance(stages := settings.get("stages"), ast.Tuple):
-        return _bits(stages.elts[-1])
+        return _bits(stages.elts[-1], values)
     if node.func.id in _QUANTISERS and "bits" in settings:
-        return int(ast.literal_eval(settings["bits"]))
-    return _BITS.get(node.func.id)
+        return values * int(ast.literal_eval(settings["bits"]))
+    if node.func.id == "TopK" and "keep" in settings:
+        kept = math.ceil(ast.literal_eval(settings["keep"]) * values)
+        return min(32 * values, values + 32 * kept)
+    bits = _BITS.get(node.func.id)
+    return None if bits is None else values * bits
