@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import ClassVar, TypeAlias
 
 import torch
@@ -217,3 +217,16 @@ class Component(ABC):
     @abstractmethod
     def __str__(self) -> str:
         """The form `parse_components` reads."""
+
+
+def written(component: Component) -> str:
+    """`name(required,...,other=value)`, settings at their default left out."""
+    shown = []
+    for setting in fields(component):  # type: ignore[arg-type]
+        value = getattr(component, setting.name)
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+        if setting.default is MISSING:
+            shown.append(text)
+        elif value != setting.default:
+            shown.append(f"{setting.name}={text}")
+    return f"{component.name}({','.join(shown)})" if shown else component.name

@@ -11,18 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from splitveil.data.training import TrainingImages
-from splitveil.data.types import LabelledImages
 from splitveil.defences.base import Batch, Component, Setting
+from splitveil.defences.checks import calibration, draw_anew, outputs_of, trainable
 from splitveil.defences.objective import Objective
+from splitveil.defences.opponents import Opponents
+from splitveil.defences.pipeline import Pipeline, assemble
 from splitveil.defences.progress import Progress
 from splitveil.defences.watch import EpochState, Watch
-from splitveil.errors import BadData, BadModel, BadPlan
+from splitveil.errors import BadModel, BadPlan
 from splitveil.measures.utility import share_of
-from splitveil.models.accuracy import predict
 from splitveil.models.weights import model_digest
+from splitveil.partition import Cut, Partition
 from splitveil.quantities import Quantity
 from splitveil.rng import Rng
-from splitveil.training import Checkpoint, Epoch, Schedule, fit
+from splitveil.shapes import Images
+from splitveil.training import Checkpoint, Schedule, fit
 
 _BATCH = 250
 
@@ -31,8 +34,11 @@ _BATCH = 250
 class Hardened:
     """A hardened network, in eval on the CPU, and how it got there.
 
-    `states` begin with epoch 0, before training; `kept` is the number of the epoch whose weights
-    the network has; `cuts` describes what was watched; `notes` are sentences a reader should see.
+    `network` maps images to logits without any release, structures grafted in; with a cut,
+    `partition` is the same in two halves with the fitted release between, and `grafts` describe the
+    structures. `states` begin with epoch 0, before training; `kept` is the number of the epoch
+    whose weights the network has; `cuts` describes what was watched; `notes` are sentences a reader
+    should see.
     """
 
     network: nn.Module
@@ -41,6 +47,8 @@ class Hardened:
     kept: int
     cuts: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]
+    partition: Partition | None = None
+    grafts: tuple[dict[str, Any], ...] = ()
 
     @property
     def accuracy(self) -> Quantity:
@@ -58,6 +66,7 @@ def harden(
     *,
     schedule: Schedule,
     rng: Rng,
+    cut: str | Cut | None = None,
     patience: int | None = 10,
     start: Literal["weights", "scratch"] = "weights",
     watch: Sequence[str] | None = None,
@@ -77,6 +86,7 @@ def harden(
         components: what to train with, such as `[Smoothed(0.3)]`; none may contradict another.
         schedule: epochs, batch, learning rate.
         rng: the stream of order and noise.
+        cut: where the network is split, by name or id, for components that act there.
         patience: epochs without a lower validation loss until training stops; the best epoch's
             weights are kept. None trains to the end and keeps the last.
         start: "weights" goes on from the model's own, "scratch" draws new ones.
@@ -89,42 +99,60 @@ def harden(
     Raises:
         BadModel: if the model cannot be trained, or its weights cannot be drawn anew.
         BadData: if images or labels do not fit the model.
-        BadPlan: if components contradict each other, the loss diverges, or `folder` holds a
-            training with other settings.
+        BadPlan: if components contradict each other, the cut cannot carry one, the loss diverges,
+            or `folder` holds a training with other settings.
+        UnknownName: if there is no such cut.
         StorageFailed: if a checkpoint cannot be written.
     """
     if patience is not None and patience < 1:
         raise BadPlan(f"patience must be at least one epoch, or None for no stop: got {patience}")
-    classes = _outputs(model, data)
-    source = deepcopy(model).eval()
+    classes = outputs_of(model, data)
     network = deepcopy(model)
     if start == "scratch":
-        _draw_anew(network, rng.child("weights"))
+        draw_anew(network, rng.child("weights"))
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise BadModel("the model has no weights to train: all are frozen, or it has none")
-    setting = Setting(source=source, classes=classes, class_names=data.class_names)
+    x, y = calibration(data.train, rng.child("calibration"))
+    setting = Setting(
+        source=deepcopy(model).eval(),
+        classes=classes,
+        class_names=data.class_names,
+        x=x,
+        y=y,
+        rng=rng.child("components"),
+    )
+    pipeline, objective = assemble(network, components, setting, cut)
+    if start == "scratch" and objective.frozen:
+        raise BadPlan("freezing keeps the source's weights, starting from scratch draws new ones")
+    seen = network if cut is None else pipeline.finish(model, pipeline.shipped())
     run = _Run(
+        model=model,
         data=data,
-        objective=Objective.of(components, setting),
+        calibration=x,
+        objective=objective,
         watch=None
         if watch is None
-        else Watch.of(network, data.probe, watch, classes, rng.child("probe")),
+        else Watch.of(seen, data.probe, watch, classes, rng.child("probe")),
         patience=patience,
-        plan=_digest(model, data, components, schedule, rng, patience, start, watch),
+        plan=_digest(model, data, components, schedule, rng, patience, start, watch, str(cut)),
         folder=folder,
         on_epoch=on_epoch,
         epochs=schedule.epochs,
+        rng=rng,
     )
-    network.to(device)
-    run.train(network, schedule, rng, device)
-    network.load_state_dict(dict(run.kept))
+    pipeline.to(device)
+    run.train(pipeline, schedule, device)
+    network = pipeline.finish(model, run.kept)
+    pipeline.refuse_moved(model, network)
     return Hardened(
-        network=network.cpu().eval(),
+        network=network,
         components=tuple(components),
         states=tuple(run.states),
         kept=run.best,
         cuts=() if run.watch is None else tuple(run.watch.describe()),
-        notes=run.objective.notes,
+        notes=objective.notes,
+        partition=None if cut is None else pipeline.partition(network, run.kept, x, rng),
+        grafts=tuple(pipeline.grafts()),
     )
 
 
@@ -132,7 +160,9 @@ def harden(
 class _Run:
     """One hardening under way."""
 
+    model: nn.Module
     data: TrainingImages
+    calibration: Images
     objective: Objective
     watch: Watch | None
     patience: int | None
@@ -140,47 +170,61 @@ class _Run:
     folder: Path | None
     on_epoch: Callable[[EpochState], None]
     epochs: int
+    rng: Rng
 
-    def train(self, network: nn.Module, schedule: Schedule, rng: Rng, device: str) -> None:
+    def train(self, pipeline: Pipeline, schedule: Schedule, device: str) -> None:
         """Train from the folder's checkpoint, or from the start, to the end."""
         found = None if self.folder is None else Progress.load(self.folder, self.plan)
+        self.opponents = Opponents(self.objective.parts)
         self.states: list[EpochState] = []
         if found is None:
-            self.best, self.kept = 0, _copied(network)
-            self._reached(network, None)
+            self.best, self.kept = 0, pipeline.shipped()
+            self._reached(pipeline, None)
         else:
             self.states, self.best, self.kept = [*found.states], found.best, {**found.kept}
         if found is not None and found.finished:
             return
-        x, y = _trainable(self.data.train, schedule.batch)
+        x, y = trainable(self.data.train, schedule.batch)
+        latest: list[Batch] = []
 
         def loss(module: nn.Module, indices: Tensor, generator: torch.Generator) -> Tensor:
             images, labels = x[indices].to(device), y[indices].to(device)
-            progress = (len(self.states) - 1) / self.epochs
-            return self.objective(
-                Batch(x=images, y=labels, logits=module(images), progress=progress)
+            logits, z, sent, noise = module(images, generator)
+            batch = Batch(
+                x=images,
+                y=labels,
+                logits=logits,
+                progress=(len(self.states) - 1) / self.epochs,
+                z=z,
+                sent=sent,
+                noise=noise,
+                generator=generator,
             )
+            latest[:] = [batch.detached()]
+            self.opponents.step(batch)
+            return self.objective(batch)
 
-        def epoch(done: Epoch) -> None:
-            self._reached(network, done.loss)
-
+        if found is not None:
+            self.opponents.restore(found.adversaries)
         fit(
-            network,
+            pipeline,
             loss,
             size=len(x),
             schedule=schedule,
-            rng=rng.child("training"),
+            rng=self.rng.child("training"),
             device=device,
-            on_epoch=epoch,
+            on_step=lambda: self.objective.observe(latest[0]),
+            on_epoch=lambda done: self._reached(pipeline, done.loss),
             resume=None if found is None else found.training,
             go_on=self._go_on,
         )
 
-    def _reached(self, network: nn.Module, loss: float | None) -> None:
+    def _reached(self, pipeline: Pipeline, loss: float | None) -> None:
         """Measure the network after an epoch and keep its weights if they are the ones to keep."""
-        network.eval()
-        loss_now, accuracy = self._validated(network)
-        outputs, cuts = ({}, {}) if self.watch is None else self.watch(network)
+        pipeline.eval()
+        pipeline.calibrate(self.calibration, self.rng.child("validation", "release").torch())
+        loss_now, accuracy = self._validated(pipeline)
+        outputs, cuts = ({}, {}) if self.watch is None else self.watch(self._network(pipeline))
         state = EpochState(
             number=len(self.states),
             loss=loss,
@@ -193,24 +237,41 @@ class _Run:
         better = self.best == 0 or loss_now < self.states[self.best].validation_loss
         self.states.append(state)
         if self.patience is None or better:
-            self.best, self.kept = state.number, _copied(network)
+            self.best, self.kept = state.number, pipeline.shipped()
         self.on_epoch(state)
 
+    def _network(self, pipeline: Pipeline) -> nn.Module:
+        """The network as it stands, images to logits."""
+        return pipeline.network or pipeline.finish(self.model, pipeline.shipped())
+
     @torch.no_grad()
-    def _validated(self, network: nn.Module) -> tuple[float, Quantity]:
-        """Loss and accuracy on the validation images."""
-        images, place = self.data.validation, _device(network)
+    def _validated(self, pipeline: Pipeline) -> tuple[float, Quantity]:
+        """Loss and accuracy on the validation images, with the same noise every time."""
+        images, place = self.data.validation, _device(pipeline)
         assert images.y is not None  # noqa: S101 - TrainingImages has labels
         total, hits = 0.0, []
+        generator = self.rng.child("validation").torch()
         for x, y in zip(images.x.split(_BATCH), images.y.split(_BATCH), strict=True):
             x, y = x.to(place), y.to(place)
-            logits = network(x).float()
+            logits, z, sent, noise = pipeline(x, generator)
+            logits = logits.float()
             if not logits.isfinite().all():
                 raise BadPlan(
                     f"training diverged in epoch {len(self.states)}: answers are NaN or infinite; "
                     "lower the learning rate or add logit-decay"
                 )
-            total += len(x) * float(self.objective(Batch(x=x, y=y, logits=logits, progress=1.0)))
+            batch = Batch(
+                x=x,
+                y=y,
+                logits=logits,
+                progress=1.0,
+                z=z,
+                sent=sent,
+                noise=noise,
+                generator=generator,
+                training=False,
+            )
+            total += len(x) * float(self.objective(batch))
             hits.append(self.objective.hits(logits, y).cpu())
         return total / len(images), share_of(torch.cat(hits))
 
@@ -225,56 +286,9 @@ class _Run:
                 best=self.best,
                 states=tuple(self.states),
                 finished=stop or checkpoint.epoch == self.epochs,
+                adversaries=self.opponents.state(),
             ).store(self.folder)
         return not stop
-
-
-def _outputs(model: nn.Module, data: TrainingImages) -> int:
-    """How many classes the model tells apart; refuses labels it has no output for."""
-    classes = predict(model, data.train.x[:2]).shape[1]
-    for part in data.parts:
-        assert part.y is not None  # noqa: S101 - TrainingImages has labels
-        low, high = int(part.y.min()), int(part.y.max())
-        if not 0 <= low <= high < classes:
-            raise BadData(
-                f"labels run from {low} to {high}, the model gives {classes} outputs: give a model "
-                "or data that fit"
-            )
-    return classes
-
-
-def _draw_anew(network: nn.Module, rng: Rng) -> None:
-    """Draw every weight by its layer's own rule.
-
-    Raises:
-        BadModel: if a weight belongs to a layer without one.
-    """
-    with rng.as_global():
-        for name, part in network.named_modules():
-            own = [key for key, _ in part.named_parameters(recurse=False)]
-            reset = getattr(part, "reset_parameters", None)
-            if callable(reset):
-                reset()
-            elif own:
-                where = f"{name}.{own[0]}" if name else own[0]
-                raise BadModel(
-                    f"'{where}' has no rule to be drawn anew: give a factory of an untrained "
-                    "network and start from its weights"
-                )
-
-
-def _trainable(images: LabelledImages, batch: int) -> tuple[Tensor, Tensor]:
-    """Images and labels; one image less where a batch of one would be left over.
-
-    Batch statistics of a single image do not exist.
-    """
-    assert images.y is not None  # noqa: S101 - TrainingImages has labels
-    keep = len(images) - (len(images) > 1 and len(images) % batch == 1)
-    return images.x[:keep], images.y[:keep]
-
-
-def _copied(network: nn.Module) -> dict[str, Tensor]:
-    return {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
 
 
 def _device(network: nn.Module) -> torch.device:

@@ -1,13 +1,13 @@
 """The one loss that all components of a defence make together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from splitveil.defences.base import Batch, Component, Part, Setting
+from splitveil.defences.base import Batch, Component, Part, Setting, TrainedRelease
 from splitveil.errors import BadPlan
 from splitveil.shapes import Labels, Logits
 
@@ -27,12 +27,45 @@ class Objective:
         """
         if not components:
             raise BadPlan("nothing to harden with: give at least one component, such as onehot")
-        parts = tuple((str(component), component.prepare(setting)) for component in components)
+        parts = tuple(
+            (str(component), _prepared(component, setting, place))
+            for place, component in enumerate(components)
+        )
         for field, what in (("targets", "the targets"), ("groups", "which classes are one answer")):
             claimed = [name for name, part in parts if getattr(part, field) is not None]
             if len(claimed) > 1:
                 raise BadPlan(f"{' and '.join(claimed)} contradict each other: both set {what}")
+        thirsty = [name for name, part in parts if part.needs_noise]
+        if thirsty and not any(part.release and part.release.gaussian for _, part in parts):
+            raise BadPlan(
+                f"{thirsty[0]} counts information against noise, and without noise it is infinite: "
+                "add a component such as noise(0.1)"
+            )
         return Objective(parts)
+
+    @property
+    def releases(self) -> tuple[TrainedRelease, ...]:
+        """The releases of all components, in order."""
+        return tuple(part.release for _, part in self.parts if part.release is not None)
+
+    @property
+    def companions(self) -> tuple[nn.Module, ...]:
+        """The modules that are trained beside the network, adversaries last."""
+        own = (part.modules for _, part in self.parts)
+        adversaries = (one.network for _, part in self.parts for one in part.adversaries)
+        return (*(module for module in own if module is not None), *adversaries)
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Names of what stays as it is."""
+        return tuple(name for _, part in self.parts for name in part.frozen)
+
+    @torch.no_grad()
+    def observe(self, batch: Batch) -> None:
+        """Tell every component that keeps a memory of a batch."""
+        for _, part in self.parts:
+            if part.observe is not None:
+                part.observe(batch)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -52,8 +85,11 @@ class Objective:
             weights = weights if part.weights is None else weights * part.weights(batch)
         total = (weights * -(q * batch.logits.log_softmax(1)).sum(1)).mean()
         for name, part in self.parts:
-            if part.term is not None:
-                term = part.term(batch)
+            price = part.term
+            if not batch.training and part.validation is not None:
+                price = part.validation
+            if price is not None:
+                term = price(batch)
                 if not bool(torch.isfinite(term)):
                     raise BadPlan(f"the term of {name} is {float(term)}: lower its weight")
                 total = total + term
@@ -67,3 +103,15 @@ class Objective:
         groups = groups.to(logits.device)
         shared = torch.zeros_like(logits).index_add_(1, groups, logits.softmax(1))
         return shared.argmax(1) == groups[y]
+
+
+def own_setting(setting: Setting, component: Component, place: int) -> Setting:
+    """The setting with the component's own random stream."""
+    return replace(setting, rng=setting.rng.child(place, component.name))
+
+
+def _prepared(component: Component, setting: Setting, place: int) -> Part:
+    own = own_setting(setting, component, place)
+    # layers that know the global generator only draw the same weights every time
+    with own.rng.child("weights").as_global():
+        return component.prepare(own)

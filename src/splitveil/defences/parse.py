@@ -1,27 +1,33 @@
 """Components as people write them: `smooth(0.3)`, `ramp(smooth(0.3),0.2,0.6)+imbalance(0.1)`."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, get_args, get_type_hints
 
 from splitveil.defences.base import Component
+from splitveil.defences.bottleneck import Bottleneck
+from splitveil.defences.freeze import Freeze
 from splitveil.defences.imbalance import Imbalance
 from splitveil.defences.labels import Coarse, Distilled, LabelDistribution, OneHot, Ramp, Smoothed
 from splitveil.defences.logit_decay import LogitDecay
+from splitveil.defences.noise import Noise
 from splitveil.errors import BadPlan, UnknownName
+from splitveil.naming import resolve
 
-_NUMERIC: dict[str, tuple[type[Component], tuple[str, ...], int]] = {
-    # written name: recipe, its numbers in order, how many must be given
-    kind.name: (kind, numbers, needed)
-    for kind, numbers, needed in (
-        (OneHot, (), 0),
-        (Smoothed, ("alpha",), 1),
-        (Distilled, ("temperature", "share"), 0),
-        (Imbalance, ("ratio",), 1),
-        (LogitDecay, ("weight",), 1),
-    )
-}
-_NAMES = (*_NUMERIC, Coarse.name, Ramp.name)
-_FORM = re.compile(r"([A-Za-z][\w-]*)\s*(?:\((.*)\))?", re.DOTALL)
+_KINDS: tuple[type[Component], ...] = (
+    Bottleneck,
+    Distilled,
+    Freeze,
+    Imbalance,
+    LogitDecay,
+    Noise,
+    OneHot,
+    Smoothed,
+)
+_NAMES = (*(kind.name for kind in _KINDS), Coarse.name, Ramp.name)
+_FORM = re.compile(r"([A-Za-z][\w-]*)\s*(?:\((.*)\)|:\s*([\w.-]+))?", re.DOTALL)
+_OTHERS = re.compile(r"([A-Za-z_][\w.]*:[A-Za-z_]\w*)\s*(?:\((.*)\))?", re.DOTALL)
 
 
 def parse_components(text: str) -> tuple[Component, ...]:
@@ -43,9 +49,9 @@ def parse_components(text: str) -> tuple[Component, ...]:
 
 def _component(text: str) -> Component:
     match = _FORM.fullmatch(text)
-    if match is None:
-        raise BadPlan(f"cannot read component '{text}': write it like smooth(0.3)")
-    name, inside = match[1], (match[2] or "").strip()
+    if match is None or (match[3] and match[1] not in _NAMES):
+        return _foreign(text)
+    name, inside = match[1], (match[2] or match[3] or "").strip()
     if name == Coarse.name:
         groups = [
             tuple(member.strip() for member in group.split(",")) for group in inside.split("|")
@@ -59,34 +65,71 @@ def _component(text: str) -> Component:
                 f"cannot read '{text}': ramp takes a label distribution and two shares of "
                 "training, such as ramp(smooth(0.3),0.2,0.6)"
             )
-        return Ramp(labels, **_numbers(text, arguments[1:], ("start", "end"), 0))
-    if name not in _NUMERIC:
+        shares = {"start": (float, False), "end": (float, False)}
+        return Ramp(labels, **_settings(text, arguments[1:], shares))
+    kind = next((kind for kind in _KINDS if kind.name == name), None)
+    if kind is None:
         raise UnknownName("component", name, _NAMES)
-    kind, settings, needed = _NUMERIC[name]
-    return kind(**_numbers(text, arguments, settings, needed))
+    return kind(**_settings(text, arguments, _fields(kind)))
 
 
-def _numbers(
-    text: str, arguments: list[str], settings: tuple[str, ...], needed: int
-) -> dict[str, float]:
-    """Numbers by setting, given in order or as setting=value."""
-    if not needed <= len(arguments) <= len(settings):
+def _foreign(text: str) -> Component:
+    """A component of one's own, `package.module:Name(setting=value)`."""
+    match = _OTHERS.fullmatch(text)
+    if match is None:
+        raise BadPlan(f"cannot read component '{text}': write it like smooth(0.3)")
+    kind = resolve(match[1], what="component", error=BadPlan)
+    if not (isinstance(kind, type) and issubclass(kind, Component)):
+        raise BadPlan(f"{match[1]} is no component: derive it from splitveil.defences.Component")
+    arguments = list(_parts(match[2], ",")) if (match[2] or "").strip() else []
+    return kind(**_settings(text, arguments, _fields(kind)))
+
+
+def _fields(kind: type[Component]) -> dict[str, tuple[Any, bool]]:
+    """The types of a recipe's settings in order, and whether each must be given."""
+    if not is_dataclass(kind):
+        return {}
+    types = get_type_hints(kind)
+    return {field.name: (types[field.name], field.default is MISSING) for field in fields(kind)}
+
+
+def _settings(
+    text: str, arguments: list[str], known: Mapping[str, tuple[Any, bool]]
+) -> dict[str, Any]:
+    """Values by setting, given in order or as setting=value."""
+    needed = sum(must for _, must in known.values())
+    if not needed <= len(arguments) <= len(known):
         raise BadPlan(
-            f"cannot read '{text}': expected {', '.join(settings) or 'nothing'} in the parentheses"
+            f"cannot read '{text}': expected {', '.join(known) or 'nothing'} in the parentheses"
         )
-    found: dict[str, float] = {}
+    found: dict[str, Any] = {}
     for place, argument in enumerate(arguments):
         name, equals, value = (part.strip() for part in argument.rpartition("="))
-        key = name if equals else settings[place]
-        if key not in settings:
-            raise UnknownName(f"setting in '{text}'", key, settings)
+        key = name if equals else list(known)[place]
+        if key not in known:
+            raise UnknownName(f"setting in '{text}'", key, known)
         if key in found:
             raise BadPlan(f"cannot read '{text}': {key} is given twice")
-        try:
-            found[key] = float(value)
-        except ValueError:
-            raise BadPlan(f"cannot read '{text}': {key} needs a number, got '{value}'") from None
+        found[key] = _value(text, key, value, known[key][0])
+    missing = [key for key, (_, must) in known.items() if must and key not in found]
+    if missing:
+        raise BadPlan(f"cannot read '{text}': {', '.join(missing)} is missing")
     return found
+
+
+def _value(text: str, key: str, value: str, kind: Any) -> Any:
+    choices = get_args(kind)
+    if kind is str:
+        return value.strip("'\"")
+    if choices and all(isinstance(choice, str) for choice in choices):
+        if value not in choices:
+            raise UnknownName(f"value of {key} in '{text}'", value, choices)
+        return value
+    try:
+        return int(value) if kind is int else float(value)
+    except ValueError:
+        wanted = "a whole number" if kind is int else "a number"
+        raise BadPlan(f"cannot read '{text}': {key} needs {wanted}, got '{value}'") from None
 
 
 def _parts(text: str, joint: str) -> Iterator[str]:

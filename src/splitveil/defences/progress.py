@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -22,7 +22,8 @@ class Progress:
     """Where a hardening stands: the training, the network to keep, and what was watched.
 
     `plan` is the digest of all that decides the result; `states` begin with epoch 0; `kept` is the
-    network of the epoch `best`; `finished` says that nothing is left to train.
+    network of the epoch `best`; `finished` says that nothing is left to train; `adversaries` are
+    the states of their optimisers.
     """
 
     plan: str
@@ -31,6 +32,7 @@ class Progress:
     best: int
     states: tuple[EpochState, ...]
     finished: bool
+    adversaries: Mapping[str, Tensor] = field(default_factory=dict)
 
     def store(self, folder: Path) -> None:
         """Write into `folder`, so that a kill leaves the old file or the new one.
@@ -41,6 +43,7 @@ class Progress:
         tensors = {f"network/{k}": v for k, v in self.training.network.items()}
         tensors |= {f"optimiser/{k}": v for k, v in self.training.optimiser.items()}
         tensors |= {f"kept/{k}": v for k, v in self.kept.items()}
+        tensors |= {f"adversaries/{k}": v for k, v in self.adversaries.items()}
         described = {
             "plan": self.plan,
             "losses": list(self.training.losses),
@@ -98,7 +101,7 @@ class Progress:
                 for key, value in tensors.items()
                 if key.startswith(f"{name}/")
             }
-            for name in ("network", "optimiser", "kept")
+            for name in ("network", "optimiser", "kept", "adversaries")
         }
         return Progress(
             plan=plan,
@@ -112,4 +115,5 @@ class Progress:
             best=best,
             states=states,
             finished=finished,
+            adversaries=part["adversaries"],
         )
