@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from splitveil.attacks.peel.opened import open_modules
 from splitveil.errors import BadInput
 from splitveil.partition.flow import Origin, batch_size, device_of, execute, origins
 from splitveil.partition.graph import trace
@@ -100,6 +101,7 @@ def read_head(head: nn.Module, shape: tuple[int, ...]) -> HeadGraph:
     else:
         module = copy.deepcopy(trace(head, example).module)
     module.eval().requires_grad_(False).double()
+    open_modules(module, example.double())
     graph = module.graph
     _fold(module, graph)
     source = next(iter(graph.find_nodes(op="placeholder")))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from splitveil.attacks.peel.graph import HeadGraph
+from splitveil.attacks.peel.opened import graph_of
 from splitveil.errors import BadInput
 from splitveil.partition.flow import Origin, origins
 from splitveil.partition.functional import operation
@@ -57,9 +58,16 @@ def tail_has_blocks(tail: nn.Module) -> bool:
     """
     if not isinstance(tail, Tail) or not isinstance(tail.network, fx.GraphModule):
         return False
-    kinds = origins(tail.network.graph)
+    whole = [node for node in tail.network.graph.nodes if node.op == "call_module"]
+    inner = (graph_of(tail.network.get_submodule(str(node.target)), node) for node in whole)
+    graphs = [tail.network.graph, *(found[1] for found in inner if found is not None)]
+    return any(_adds(graph) for graph in graphs)
+
+
+def _adds(graph: fx.Graph) -> bool:
+    kinds = origins(graph)
 
     def data(node: Any) -> int:
         return sum(kinds[i] is Origin.DATA for i in node.all_input_nodes)
 
-    return any(operation(n) == "add" and data(n) == 2 for n in tail.network.graph.nodes)
+    return any(operation(n) == "add" and data(n) == 2 for n in graph.nodes)
