@@ -1,6 +1,7 @@
 """splitveil harden: from a command to weights that an audit takes."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -118,6 +119,21 @@ def test_without_a_trace_there_is_no_figure(capsys: pytest.CaptureFixture[str]) 
     assert not Path("plain/vortex.svg").exists()
 
 
+def test_a_defence_at_a_cut_is_audited_with_its_release(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--defence", "bottleneck(2)+noise(0.3)", "--cut", "2", "--out", "noisy", "--json"]
+    assert run(words(*more, labels="onehot")) == DONE
+    told = json.loads(capsys.readouterr().out)
+    assert told["cut"].startswith("2.device")
+    assert told["release"] == "noisy/release.safetensors"
+    command = [*shlex.split(told["audit"])[1:], "--data", "audited.npz", "--attack", "Ridge()"]
+    assert run([*command, "--jobs", "0", "--out", "noisy-run", "--json"]) == DONE
+    assert json.loads(capsys.readouterr().out)["failures"] == 0
+    records = Path("noisy-run/records.jsonl").read_text()
+    assert "Stored(file='noisy/release.safetensors'" in records
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
@@ -125,6 +141,9 @@ def test_without_a_trace_there_is_no_figure(capsys: pytest.CaptureFixture[str]) 
         (["--beside", "smooth"], "give --trace"),
         (["--trace", "--beside", "nowhere"], "no trace in"),
         (["--trace", "--cut", "nowhere"], "unknown cut 'nowhere'"),
+        (["--cut", "2"], "--cut stands without a use"),
+        (["--defence", "noise(0.3)"], "acts on what crosses a cut"),
+        (["--defence", "noise(0.3)", "--cut", "nowhere"], "unknown cut 'nowhere'"),
         (["--epochs", "0"], "must be positive"),
         (["--out", "smooth", "--labels", "onehot"], "other settings"),
         (["--data", "nowhere.npz"], "does not exist"),

@@ -174,7 +174,7 @@ def test_a_release_is_stored_without_pickles(tmp_path: Path) -> None:
     with pytest.raises(BadPlan, match="no stored release"):
         Stored(str(path)).fit(z)
     with pytest.raises(BadPlan, match="check the path"):
-        Stored(str(tmp_path / "none"))
+        Stored(str(tmp_path / "none")).fit(z)
 
 
 @pytest.mark.parametrize(

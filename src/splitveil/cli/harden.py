@@ -29,16 +29,26 @@ def harden(
             show_default="fashion-mnist",
         ),
     ] = None,
+    defence: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RECIPE",
+            help="Such as 'noise(0.05)', 'freeze:stage2' or 'bottleneck(8)+noise(0.05)'; "
+            "components joined by + are trained together.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
     labels: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="RECIPE",
             help="Such as 'smooth(0.3)', 'coarse(0,2,4,6|5,7,9)', 'distil(4)' or "
             "'ramp(smooth(0.3),0.2,0.6)'; + adds another component, as in "
             "'smooth(-0.05)+logit-decay(0.01)'.",
             rich_help_panel=_TRAINING,
+            show_default="onehot",
         ),
-    ] = "onehot",
+    ] = None,
     epochs: Annotated[
         int, typer.Option(help="Passes over the images.", rich_help_panel=_TRAINING)
     ] = 10,
@@ -74,8 +84,9 @@ def harden(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="A cut to trace, by name or id; repeat for several. By default four.",
-            rich_help_panel=_WATCHED,
+            help="Where a --defence stands that needs a cut, by name or id. With --trace: what is "
+            "traced; repeat for several, by default four.",
+            rich_help_panel=_TRAINING,
         ),
     ] = None,
     beside: Annotated[
@@ -104,10 +115,11 @@ def harden(
 ) -> None:
     """Train a copy of a network against leakage.
 
-    Writes weights, a checkpoint and trace.json; the source stays as it is. Stopped in whatever way,
-    the same command goes on where it was. Whether the result leaks less is for an audit to say.
+    Writes weights, a fitted release where there is one, a checkpoint and trace.json; the source
+    stays as it is. Stopped in whatever way, the same command goes on where it was. Whether the
+    result leaks less is for an audit to say: the last line printed is the command.
 
-    Example: `splitveil harden vgg --labels 'smooth(0.3)' --trace --epochs 3`
+    Example: `splitveil harden vgg --cut pool2 --defence 'noise(0.3)' --epochs 3`
     """
     from splitveil.data.training import load_training
     from splitveil.defences import harden as train
@@ -121,7 +133,10 @@ def harden(
     if beside and not trace:
         raise BadPlan("--beside draws traces: give --trace as well")
     others = [read_trace(folder) for folder in beside or ()]
-    components = parse_components(labels)
+    text = "+".join(filter(None, (labels, defence))) or "onehot"
+    components = parse_components(text)
+    if cut and not defence and not trace:
+        raise BadPlan("--cut stands without a use: give a --defence that acts there, or --trace")
     schedule = Schedule(epochs=epochs, batch=batch, learning_rate=learning_rate)
     names = options.names(classes, "--classes")
     settings: dict[str, Any] = {
@@ -149,6 +164,7 @@ def harden(
         components,
         schedule=schedule,
         rng=rng.child("harden"),
+        cut=cut[0] if defence and cut else None,
         patience=patience or None,
         start="scratch" if scratch else "weights",
         watch=tuple(cut or ()) if trace else None,
@@ -156,7 +172,7 @@ def harden(
         device=device or "cpu",
         on_epoch=lambda state: _say(state, epochs),
     )
-    _write(out, loaded, source, found, labels)
+    _write(out, loaded, source, found, text)
     if trace:
         _draw(out, others)
     _tell(out, found, loaded, trace=trace, json_=json_)
@@ -180,6 +196,8 @@ def _write(
     from splitveil import __version__
     from splitveil.audit.store import write_whole
     from splitveil.models import PixelModel
+    from splitveil.models.grafts import KEY
+    from splitveil.release.stored import release_bytes
 
     assert isinstance(found.network, PixelModel)  # noqa: S101 - a copy of what load_model gave
     state = found.network.network.state_dict()
@@ -188,6 +206,12 @@ def _write(
         "std": ",".join(map(repr, loaded.std)),
         "labels": labels,
     }
+    if found.grafts:
+        inner = [{**one, "at": one["at"].removeprefix("network.")} for one in found.grafts]
+        described[KEY] = json.dumps(inner)
+    release = _release(found)
+    if release is not None:
+        write_whole(out / "release.safetensors", release_bytes(release))
     content = save({k: v.detach().clone().contiguous() for k, v in state.items()}, described)
     write_whole(out / "weights.safetensors", content)
     record = {
@@ -201,12 +225,22 @@ def _write(
             "validation": len(source.validation),
             "probe": len(source.probe),
         },
+        "cut": None if found.partition is None else found.partition.cut.name,
+        "release": None if release is None else repr(release),
         "kept": found.kept,
         "notes": [*loaded.notes, *source.conversions, *found.notes],
         "cuts": list(found.cuts),
         "states": [epoch.to_json() for epoch in found.states],
     }
     write_whole(out / "trace.json", (json.dumps(record, indent=1) + "\n").encode())
+
+
+def _release(found: "Hardened") -> Any:
+    """The fitted release, or None where features are sent as they are."""
+    from splitveil.release import Identity
+
+    release = None if found.partition is None else found.partition.release
+    return None if isinstance(release, Identity) else release
 
 
 def _draw(out: Path, others: list[Any]) -> None:
@@ -222,9 +256,18 @@ def _draw(out: Path, others: list[Any]) -> None:
 
 def _tell(out: Path, found: "Hardened", loaded: "LoadedModel", *, trace: bool, json_: bool) -> None:
     weights = out / "weights.safetensors"
+    command = f"splitveil audit {loaded.name} --weights {weights}"
+    release = None if _release(found) is None else str(out / "release.safetensors")
+    if found.partition is not None:
+        command += f" --cut {found.partition.cut.name}"
+    if release is not None:
+        command += f" --release 'stored(file={release})'"
     if json_:
         described = {
             "weights": str(weights),
+            "cut": None if found.partition is None else found.partition.cut.name,
+            "release": release,
+            "audit": command,
             "trace": str(out / "trace.json"),
             "figure": str(out / "vortex.svg") if trace else None,
             "kept": found.kept,
@@ -242,4 +285,4 @@ def _tell(out: Path, found: "Hardened", loaded: "LoadedModel", *, trace: bool, j
     )
     if trace:
         typer.echo(f"Figure: {out / 'vortex.svg'}")
-    typer.echo(f"What it leaks: splitveil audit {loaded.name} --weights {weights}")
+    typer.echo(f"What it leaks: {command}")

@@ -14,6 +14,7 @@ from torch import nn
 from splitveil.errors import BadModel, UnknownName
 from splitveil.models import reference
 from splitveil.models.extras import from_timm, from_torchvision
+from splitveil.models.grafts import apply_grafts, stored_grafts
 from splitveil.models.pixel_model import PixelModel
 from splitveil.models.weights import (
     SUFFIXES,
@@ -104,6 +105,7 @@ def load_model(
     bare = _make(given, settings or {}, bundled=weights is None)
     network = bare.network.cpu()
     if weights is not None:
+        apply_grafts(network, stored_grafts(Path(weights)))
         fit_weights(network, read_weights(Path(weights)), str(weights))
         stored = stored_normalisation(Path(weights))
         if stored is not None:

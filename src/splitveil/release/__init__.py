@@ -13,6 +13,7 @@
 | `dropout(rate=0.3)` | `Dropout` | none | 32 |
 | `quantise(bits=8)` | `UniformQuantiser` | none | 1-8 |
 | `dither(bits=4)` | `DitheredQuantiser` | exact | 1-8 |
+| `stored(file=release.safetensors)` | `Stored` | of what is stored | of what is stored |
 | `gaussian(sigma=0.1)+quantise(bits=8)` | `Chain` | of its noisy stage | of its last stage |
 """
 
@@ -33,6 +34,7 @@ from splitveil.release.privacy import (
 )
 from splitveil.release.shaped import ShapedGaussian, ShapedNoise, shaped_variances
 from splitveil.release.sparse import Dropout, TopK
+from splitveil.release.stored import Stored, release_bytes
 from splitveil.release.uniform import RoundedFeatures, UniformQuantiser
 
 __all__ = [
@@ -59,11 +61,13 @@ __all__ = [
     "RoundedFeatures",
     "ShapedGaussian",
     "ShapedNoise",
+    "Stored",
     "TopK",
     "UniformQuantiser",
     "coded_bits",
     "gaussian_delta",
     "gaussian_mu",
     "parse_release",
+    "release_bytes",
     "shaped_variances",
 ]

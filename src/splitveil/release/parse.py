@@ -15,6 +15,7 @@ from splitveil.release.laplace import LaplaceNoise
 from splitveil.release.privacy import GaussianPrivacy, LaplacePrivacy
 from splitveil.release.shaped import ShapedNoise
 from splitveil.release.sparse import Dropout, TopK
+from splitveil.release.stored import Stored
 from splitveil.release.uniform import UniformQuantiser
 
 _RECIPES: tuple[type[ReleaseRecipe], ...] = (
@@ -27,6 +28,7 @@ _RECIPES: tuple[type[ReleaseRecipe], ...] = (
     LaplaceNoise,
     LaplacePrivacy,
     ShapedNoise,
+    Stored,
     TopK,
     UniformQuantiser,
 )
