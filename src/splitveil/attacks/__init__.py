@@ -9,6 +9,7 @@ from splitveil.attacks.enhanced_decoder import EnhancedDecoder
 from splitveil.attacks.enhanced_representation import EnhancedRepresentation
 from splitveil.attacks.inverse_residual import InverseResidual
 from splitveil.attacks.likelihood import Likelihood
+from splitveil.attacks.log_scores import LogScores
 from splitveil.attacks.mean_image import MeanImage
 from splitveil.attacks.nearest_auxiliary import NearestAuxiliary
 from splitveil.attacks.nearest_features import NearestFeatures
@@ -33,6 +34,7 @@ __all__ = [
     "EnhancedRepresentation",
     "InverseResidual",
     "Likelihood",
+    "LogScores",
     "MeanImage",
     "NearestAuxiliary",
     "NearestFeatures",

@@ -9,7 +9,7 @@ from torch import fx, nn
 
 from splitveil.partition.flow import Fact
 from splitveil.partition.frontier import Frontier, Units
-from splitveil.partition.layout import Layout
+from splitveil.partition.layout import Layout, Part
 from splitveil.partition.naming import Label, Outline, label, step
 from splitveil.partition.types import Cut, CutKind
 from splitveil.records import digest
@@ -68,6 +68,30 @@ class CutFinder:
         unique = {pair[0].id: pair[0] for pair in reversed(self._prefixes) if pair is not None}
         return tuple(reversed(unique.values()))
 
+    @cached_property
+    def output(self) -> Cut | None:
+        """What the whole network answers, as one more cut; None where it cannot be packed.
+
+        Its name is "logits" for one vector an image, "softmax" where that comes out of one, and
+        "output" for anything else.
+        """
+        (end,) = self._module.graph.find_nodes(op="output")
+        nodes = tuple(node for node in end.all_input_nodes if node in self.facts)
+        if not nodes or any(self.facts[node].part is None for node in nodes):
+            return None
+        parts, identities = self._parts(nodes)
+        vector = len(parts) == 1 and len(parts[0].shape) == 1 and parts[0].size > 1
+        kind = "softmax" if step(nodes[0], self._module) == "softmax" else "logits"
+        cut = Cut(
+            id=digest(["output", *identities]),
+            name=kind if vector else "output",
+            kind=CutKind.OUTPUT,
+            depth=1.0,
+            layout=Layout(parts),
+        )
+        self.frontiers.setdefault(cut.id, Frontier(nodes, nodes, nodes[-1]))
+        return cut
+
     def all_frontiers(self) -> Iterator[Cut]:
         """Cuts of every down-set, lazily, small ones first: they grow exponentially."""
         seen: set[str] = set()
@@ -89,14 +113,7 @@ class CutFinder:
         return pairs
 
     def _cut(self, frontier: Frontier, members: int) -> Cut:
-        parts, identities = [], []
-        for node in frontier.nodes:
-            part = self.facts[node].part
-            if part is not None:
-                part = replace(part, name=self.labels[node].name)
-                parts.append(part)
-                shape = [list(part.shape), part.multiplicity, part.dtype]
-                identities.append([list(self.labels[node].identity), shape])
+        parts, identities = self._parts(frontier.nodes)
         last = self.labels[frontier.last]
         prefix = (members & (members + 1)) == 0
         name = last.name if prefix else "+".join(self.labels[n].name for n in frontier.nodes)
@@ -107,10 +124,23 @@ class CutFinder:
             name=name,
             kind=self.labels[frontier.core[0]].kind if single else CutKind.INSIDE,
             depth=min(1.0, done / sum(self._work)),
-            layout=Layout(tuple(parts)),
+            layout=Layout(parts),
         )
         self.frontiers.setdefault(cut.id, frontier)
         return cut
+
+    def _parts(self, nodes: tuple[fx.Node, ...]) -> tuple[tuple[Part, ...], list[object]]:
+        """What crosses where these are the tensors that do, and what an id is made of."""
+        parts: list[Part] = []
+        identities: list[object] = []
+        for node in nodes:
+            part = self.facts[node].part
+            if part is not None:
+                part = replace(part, name=self.labels[node].name)
+                parts.append(part)
+                shape = [list(part.shape), part.multiplicity, part.dtype]
+                identities.append([list(self.labels[node].identity), shape])
+        return tuple(parts), identities
 
     def _unit_work(self, unit: list[fx.Node]) -> float:
         """Operations per image: FLOPs, and one for each value that is not merely moved."""

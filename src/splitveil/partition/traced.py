@@ -64,6 +64,14 @@ class Traced:
         """
         return self._finder.menu
 
+    @property
+    def output(self) -> Cut | None:
+        """What the whole network answers, split off like a cut; None where it cannot be packed.
+
+        It is no place to cut: nothing is left for the cloud. It is what goes back or is logged.
+        """
+        return self._finder.output
+
     def prefixes(self) -> tuple[Cut, ...]:
         """Every cut whose device half is a prefix of the graph's order."""
         return self._finder.prefixes
@@ -73,16 +81,17 @@ class Traced:
         return islice(self._finder.all_frontiers(), limit)
 
     def cut(self, name: str) -> Cut:
-        """The cut of that name or id, on the menu or among the prefixes.
+        """The cut of that name or id, on the menu, among the prefixes, or the output.
 
         Raises:
             UnknownName: with the nearest names that exist.
         """
         known = (*self.prefixes(), *self.menu())
-        for cut in reversed(known):
+        answer = () if self.output is None else (self.output,)
+        for cut in (*reversed(known), *answer):
             if name in (cut.name, cut.id):
                 return cut
-        raise UnknownName("cut", name, {cut.name for cut in self.menu() or known})
+        raise UnknownName("cut", name, {cut.name for cut in (*(self.menu() or known), *answer)})
 
     def split(self, cut: Cut, release: Release | None = None) -> Partition:
         """Both halves at a cut, on copies: training them leaves this object as it is.
@@ -145,6 +154,7 @@ class Traced:
         finder = self._finder
         if cut.id not in finder.frontiers:
             self.prefixes()
+            _ = self.output  # known to the finder once asked for
         if cut.id not in finder.frontiers:
             raise UnknownName("cut", cut.name, {known.name for known in self.menu()})
         return finder.frontiers[cut.id]

@@ -21,6 +21,7 @@ class CutKind(StrEnum):
     POOL = "pool"
     BLOCK = "block"
     INSIDE = "inside block"
+    OUTPUT = "output"
     OTHER = "other"
 
 

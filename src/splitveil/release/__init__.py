@@ -12,6 +12,7 @@
 | `topk(keep=0.1)` | `TopK` | none | 1 + 32 keep |
 | `dropout(rate=0.3)` | `Dropout` | none | 32 |
 | `quantise(bits=8)` | `UniformQuantiser` | none | 1-8 |
+| `softmax` | `Softmax`, for class scores | none | 32 |
 | `dither(bits=4)` | `DitheredQuantiser` | exact | 1-8 |
 | `stored(file=release.safetensors)` | `Stored` | of what is stored | of what is stored |
 | `gaussian(sigma=0.1)+quantise(bits=8)` | `Chain` | of its noisy stage | of its last stage |
@@ -33,6 +34,7 @@ from splitveil.release.privacy import (
     gaussian_mu,
 )
 from splitveil.release.shaped import ShapedGaussian, ShapedNoise, shaped_variances
+from splitveil.release.softmax import Softmax
 from splitveil.release.sparse import Dropout, TopK
 from splitveil.release.stored import Stored, release_bytes
 from splitveil.release.uniform import RoundedFeatures, UniformQuantiser
@@ -61,6 +63,7 @@ __all__ = [
     "RoundedFeatures",
     "ShapedGaussian",
     "ShapedNoise",
+    "Softmax",
     "Stored",
     "TopK",
     "UniformQuantiser",

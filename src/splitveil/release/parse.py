@@ -14,6 +14,7 @@ from splitveil.release.identity import Identity
 from splitveil.release.laplace import LaplaceNoise
 from splitveil.release.privacy import GaussianPrivacy, LaplacePrivacy
 from splitveil.release.shaped import ShapedNoise
+from splitveil.release.softmax import Softmax
 from splitveil.release.sparse import Dropout, TopK
 from splitveil.release.stored import Stored
 from splitveil.release.uniform import UniformQuantiser
@@ -28,6 +29,7 @@ _RECIPES: tuple[type[ReleaseRecipe], ...] = (
     LaplaceNoise,
     LaplacePrivacy,
     ShapedNoise,
+    Softmax,
     Stored,
     TopK,
     UniformQuantiser,
