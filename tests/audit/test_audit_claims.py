@@ -186,7 +186,7 @@ def test_proxies_are_proxies_with_their_calibration() -> None:
     ladders = calibration(Rng(0), 400).details["ladders"]
     assert set(ladders) == set(found) - {"dfil"}  # type: ignore[call-overload]
     for rungs in ladders.values():  # type: ignore[attr-defined]
-        assert [rung["nats"] for rung in rungs] == [0.5, 2.0, 5.0, 10.0]
+        assert [rung["nats"] for rung in rungs] == [0.5, 2.0, 5.0, 10.0, 20.0]
         assert rungs[-1]["found"]["value"] > rungs[0]["found"]["value"]
 
 
