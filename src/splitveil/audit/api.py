@@ -51,7 +51,9 @@ class Results:
 
         A quantity q gives the keys q, q_low and q_high; its unit is in the records.
         """
-        cuts = [entry.get("cut", entry) for entry in self.run.manifest["cuts"]]
+        manifest = self.run.manifest
+        places = (*manifest["cuts"], *manifest.get("outputs", ()))
+        cuts = [entry.get("cut", entry) for entry in places]
         names = {cut["id"]: (cut["name"], cut["depth"]) for cut in cuts}
         return [_row(outcome, names) for outcome in self.run.outcomes()]
 

@@ -7,6 +7,9 @@ from math import prod
 
 import torch
 
+from splitveil import attacks
+from splitveil.attacks.base import Attack
+from splitveil.audit.recipes import read_attack
 from splitveil.partition.types import Cut
 from splitveil.records import Task
 
@@ -14,8 +17,27 @@ _GUESS = 10.0
 _START = 0.4
 """Seconds a trial takes whatever it does: intervals, artefact, one line."""
 
+_STEP = 6e6
+"""Operations' worth of time that each image of a training step takes, however small the network."""
+
 _FASTEST = 4e10
 """Beyond this rate of matrix products the rest of a trial is what takes the time."""
+
+_REFERENCE = 3.3e10
+"""Operations a second where the seconds and shares of attacks were measured."""
+
+_SHARES = {
+    "AdversarialDecoder": 2.2,
+    "AttentionDecoder": 3.7,
+    "Decoder": 1.0,
+    "EnhancedDecoder": 1.1,
+    "EnhancedRepresentation": 0.7,
+    "InverseResidual": 1.0,
+    "ShadowEncoder": 1.3,
+    "SmallDecoder": 0.6,
+    "Unrolled": 3.6,
+}
+"""What an epoch of each takes, against one of `Decoder`."""
 
 WORKER_BYTES = 380_000_000
 """Resident memory of a process that has loaded torch, a small model and a data set."""
@@ -87,33 +109,65 @@ def _claim(method: str, f: int, sizes: Sizes) -> float:
 
 def _attack(method: str, f: int, sizes: Sizes) -> float:
     """Float32 operations of fitting and using an attack, heads left out; fitted to timings."""
+    if method.partition("(")[0] not in attacks.__all__:
+        return _GUESS * sizes.rate
+    return _of(read_attack(method)[1], f, sizes)
+
+
+def _of(attack: Attack, f: int, sizes: Sizes) -> float:
+    n, d, asked = sizes.auxiliary, sizes.values, sizes.validation + sizes.test
+    starts = float(getattr(attack, "restarts", 1))
+    found = {
+        "MeanImage": 2.0 * n * d,
+        "ClassMean": 2.0 * n * d,
+        "NearestAuxiliary": 2.0 * (n + asked * n) * f,
+        "NearestFeatures": 6.0 * n * (512 + asked) * (f + d),
+        "PosteriorMean": 8.0 * n * (256 + asked) * (f + d),
+        "PatchRidge": _patch(f, sizes),
+        "Ridge": _ridge(f, sizes),
+        "PartialLeastSquares": 15.0 * _REFERENCE,
+        "Likelihood": (25.0 + 0.2 * starts * asked) * _REFERENCE,
+        "DeepImagePrior": 3e-3 * starts * float(getattr(attack, "steps", 1)) * asked * _REFERENCE,
+        "Refined": (2.0 + 9e-3 * asked) * _REFERENCE,
+        "UnSplit": 0.107 * asked * _REFERENCE,
+    }.get(type(attack).__name__, 0.0) + _training(attack, f, sizes)
+    inner = [getattr(attack, name, None) for name in ("attack", "decoder")]
+    found += sum(_of(one, f, sizes) for one in inner if isinstance(one, Attack))
+    return found or _GUESS * sizes.rate
+
+
+def _training(attack: Attack, f: int, sizes: Sizes) -> float:
+    """Operations of training a network, what each step takes anyway, and of the ridges before."""
+    name = type(attack).__name__
+    if name not in _SHARES:
+        return 0.0
+    width, depth = (attack.width, attack.depth) if isinstance(attack, attacks.Decoder) else (64, 2)
+    step = 2.6 * width**2 * (depth + 1) * sizes.values + _STEP
+    epochs = float(getattr(attack, "epochs", 0))
+    ridges = getattr(attack, "start", "") == "ridges"
+    start = _patch(f, sizes) + _ridge(f, sizes) if ridges else 0.0
+    return _SHARES[name] * epochs * sizes.auxiliary * step + start
+
+
+def _patch(f: int, sizes: Sizes) -> float:
+    return 9e10 + 50.0 * sizes.auxiliary * f
+
+
+def _ridge(f: int, sizes: Sizes) -> float:
     n, d, asked = sizes.auxiliary, sizes.values, sizes.validation + sizes.test
     small = min(n, f)
-    patch = 9e10 + 50 * n * f
-    ridge = 2 * n * f * small + 10 * small**3 + 4 * small**2 * d + 2 * asked * f * d
-    operations = {
-        "MeanImage": 2 * n * d,
-        "ClassMean": 2 * n * d,
-        "NearestAuxiliary": 2 * (n + asked * n) * f,
-        "PatchRidge": patch,
-        "Ridge": ridge,
-        "Decoder": patch + ridge + _epochs(method) * n * 3.2e4 * d,
-    }
-    return float(operations.get(method.partition("(")[0], _GUESS * sizes.rate))
-
-
-def _epochs(method: str) -> float:
-    _, found, rest = method.partition("epochs=")
-    digits = rest.partition(",")[0].rstrip(") ")
-    return float(digits) if found and digits.isdigit() else 4.0
+    return 2.0 * n * f * small + 10 * small**3 + 4 * small**2 * d + 2 * asked * f * d
 
 
 def expected_bytes(cut: Cut | None, sizes: Sizes) -> int:
-    """Memory a trial needs beside what its process holds: features, a copy, a Gram matrix."""
+    """Memory a trial needs beside what its process holds.
+
+    Features, a few images' three times more, a linear map to the targets, three Gram matrices.
+    """
     if cut is None:
         return 4 * 256 * sizes.values * 8
     f, n = cut.layout.size, sizes.auxiliary
-    needed = 4 * (2 * n * f + 2 * 256 * f) + 24 * min(n, f) ** 2 + 8 * f * min(n, sizes.values)
+    needed = 4 * f * (n + 3 * 256 + min(n, sizes.values)) + 24 * min(n, f) ** 2
     return int(1.15 * needed) + 80_000_000
 
 

@@ -14,6 +14,7 @@ from splitveil.audit.estimates import (
     expected_seconds,
     machine_bytes,
 )
+from splitveil.audit.outputs import channels
 from splitveil.audit.plan import AuditPlan, Budget
 from splitveil.audit.recipes import read_attack, read_release
 from splitveil.audit.schedule import AFTER, DEAR, LAST, Job, Left, makespan
@@ -95,14 +96,21 @@ class _Cell:
     rank: int = 1
 
 
-def build_grid(plan: AuditPlan, scope: str, cuts: Sequence[Cut], sizes: Sizes) -> Grid:
-    """The cells that a plan asks for at `cuts`, less those that cannot be run.
+def build_grid(
+    plan: AuditPlan,
+    scope: str,
+    cuts: Sequence[Cut],
+    sizes: Sizes,
+    output: Cut | None = None,
+) -> Grid:
+    """The cells that a plan asks for at `cuts` and at the output, less those that cannot be run.
 
     Raises:
         UnknownName: if the plan names an attack or a release that does not exist.
         BadPlan: if it gives one of them settings that make no sense.
     """
     cells, left = _cells(plan, cuts)
+    cells += _outputs(plan, output)
     workers = max(1, plan.workers)
     most = int(0.8 * machine_bytes()) // workers - WORKER_BYTES
     jobs = []
@@ -146,6 +154,17 @@ def _cells(plan: AuditPlan, cuts: Sequence[Cut]) -> tuple[list[_Cell], list[Left
         cells += _arm(release, noisy, strong, seed)
     cells += _claims(plan, cuts, noisy, arms)
     return cells, left
+
+
+def _outputs(plan: AuditPlan, output: Cut | None) -> list[_Cell]:
+    """Cheap attacks on each channel of the output, and the plan's own where it names it."""
+    named = output is not None and not {output.id, output.name}.isdisjoint(plan.cuts)
+    own = tuple(read_attack(text)[0] for text in plan.attacks) if named else ()
+    return [
+        _Cell(Task.ATTACK, channel.cut, method, channel.release, plan.seed)
+        for channel in channels(output)
+        for method in (*channel.attacks, *own)
+    ]
 
 
 def _claims(

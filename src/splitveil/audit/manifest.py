@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from splitveil.audit.outputs import channels
 from splitveil.audit.plan import AuditPlan
 from splitveil.audit.prepare import Prepared
 
@@ -83,6 +84,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
         },
         "plan": plan_of(plan),
         "cuts": [cost.to_json() for cost in prepared.costs],
+        "outputs": [channel.to_json() for channel in channels(prepared.output)],
         "environment": {
             **asdict(prepared.environment),
             "cores": os.cpu_count(),

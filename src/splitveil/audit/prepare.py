@@ -27,10 +27,17 @@ class Prepared:
     splits: Splits
     subject: Subject
     cuts: tuple[Cut, ...]
+    output: Cut | None
     costs: tuple[CutCost, ...]
     environment: Environment
     scope: str
     sizes: Sizes
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Names of the cuts and the output by id."""
+        answer = () if self.output is None else (self.output,)
+        return {cut.id: cut.name for cut in (*self.cuts, *answer)}
 
     @property
     def bench(self) -> Workbench:
@@ -66,6 +73,11 @@ def prepare(
     on_event(Stage("Finding cuts"))
     subject = make_subject(model, splits, plan.device)
     cuts = subject.chosen(plan.cuts)
+    if plan.cuts and not cuts:
+        raise BadPlan(
+            f"{', '.join(plan.cuts)} is no place to cut: outputs are attacked in every audit, name "
+            "a cut beside them"
+        )
     if not cuts:
         raise BadPlan(f"model {model.name} has no place to cut: give a deeper one")
     on_event(Stage("Measuring what each cut costs"))
@@ -75,6 +87,7 @@ def prepare(
         splits=splits,
         subject=subject,
         cuts=cuts,
+        output=subject.traced.output,
         costs=costs,
         environment=this_environment(plan.device),
         scope=scope_of(

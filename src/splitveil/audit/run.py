@@ -10,7 +10,7 @@ from typing import Any
 from splitveil.audit.course import INTERRUPTED, finish, record
 from splitveil.audit.events import Begun, Ended, OnEvent, Utility, Warned, ignore
 from splitveil.audit.executors import Executor, InProcess, Make, Processes, Work
-from splitveil.audit.grid import Grid, build_grid
+from splitveil.audit.grid import EVERY_CUT, Grid, build_grid
 from splitveil.audit.manifest import describe, joined
 from splitveil.audit.pairs.run import run_pairs
 from splitveil.audit.plan import AuditPlan, default_folder
@@ -82,7 +82,7 @@ def preview(plan: AuditPlan, *, on_event: OnEvent = ignore) -> Preview:
         raise BadPlan("a dry run needs a model: pairs are attacked once, at one cut")
     with one_thread():
         prepared = prepare(plan, on_event=on_event)
-        grid = build_grid(plan, prepared.scope, prepared.cuts, prepared.sizes)
+        grid = build_grid(plan, prepared.scope, prepared.cuts, prepared.sizes, prepared.output)
     return Preview(
         prepared=prepared,
         grid=grid,
@@ -141,7 +141,7 @@ class _Audit:
         self.store.claim(prepared.scope)
         for message in self.store.mend():
             self.on_event(Warned(message))
-        grid = build_grid(self.plan, prepared.scope, prepared.cuts, prepared.sizes)
+        grid = build_grid(self.plan, prepared.scope, prepared.cuts, prepared.sizes, prepared.output)
         kept = {o.trial.id for o in self.store.outcomes() if o.status is Status.DONE}
         manifest = self._describe(prepared)
         self._score_uncut(prepared, kept)
@@ -209,7 +209,7 @@ class _Audit:
         )
 
     def _trials(self, prepared: Prepared, schedule: Schedule, count: int) -> None:
-        names = {cut.id: cut.name for cut in prepared.cuts}
+        names = prepared.names
         workers = max(1, self.plan.workers)
         executor, make = self._executor(prepared)
         ended = 0
@@ -263,6 +263,7 @@ class _Audit:
             if o.status is Status.DONE
         }
         mine = {cut.id for cut in self.cuts}
+        mine.add(EVERY_CUT)  # what a budget leaves out is said anew each time
         return [e for e in before if key(e) not in known and e["cut"] not in mine]
 
     def _conclude(

@@ -18,6 +18,9 @@ and what is computed once every attack has had its turn."""
 
 NO_TIME = "no time"
 
+FEW = "few cuts"
+"""How the reason begins for an attack that a budget means for some cuts only."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -33,8 +36,8 @@ class Job:
 
     @property
     def method(self) -> str:
-        """The method's name without its settings."""
-        return self.trial.method.partition("(")[0]
+        """The method with its settings, which decide what it costs."""
+        return self.trial.method
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from splitveil.data import LabelledImages, Splits, SplitSizes, load_data
 from splitveil.errors import BadModel, BadPlan, StorageFailed
 from splitveil.models import LoadedModel, PixelModel, load_model
 from splitveil.models.weights import model_digest
-from splitveil.partition import Cut, Traced, trace
+from splitveil.partition import Cut, CutKind, Traced, trace
 from splitveil.rng import Rng
 
 
@@ -35,7 +35,7 @@ class Subject:
         return self.test.y is not None and self.validation.y is not None
 
     def chosen(self, wanted: tuple[str, ...]) -> tuple[Cut, ...]:
-        """The cuts to audit, in order of depth.
+        """The cuts to audit, in order of depth; the output, which is audited anyway, left out.
 
         Raises:
             UnknownName: if a wanted cut does not exist.
@@ -43,7 +43,8 @@ class Subject:
         if not wanted:
             return self.traced.menu()
         found = {cut.id: cut for cut in (self.traced.cut(name) for name in wanted)}
-        return tuple(sorted(found.values(), key=lambda cut: cut.depth))
+        places = [cut for cut in found.values() if cut.kind is not CutKind.OUTPUT]
+        return tuple(sorted(places, key=lambda cut: cut.depth))
 
 
 def load_settings_model(plan: AuditPlan, data_classes: tuple[str, ...] = ()) -> LoadedModel:

@@ -24,7 +24,7 @@ NOT_TESTED = (
     "an attacker who optimises over inputs, or who holds a stronger image prior",
     "auxiliary images from another distribution than the private ones",
     "attributes and identities read from what is sent without rebuilding the image",
-    "the model's outputs, timing, traffic and what is stored on the device or in the cloud",
+    "timing, traffic and what is stored on the device or in the cloud",
     "training images, which model inversion and membership attacks are after",
 )
 
@@ -101,13 +101,14 @@ def findings(outcomes: Sequence[Outcome], order: Mapping[str, int]) -> list[Find
     """One finding for each attacked cut and release, plain ones first, in the order of `order`.
 
     The choice uses validation errors only: floors compete too, since an attacker who does worse
-    than the class mean would answer the class mean.
+    than the class mean would answer the class mean. An attack that is not made to come close is
+    listed among the records and neither chosen nor counted.
     """
     attacks = _done(outcomes, Task.ATTACK)
     floors = [o for o in attacks if o.trial.cut == "*"]
     cells: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in attacks:
-        if outcome.trial.cut in order:
+        if outcome.trial.cut in order and outcome.headline:
             cells.setdefault((outcome.trial.release, outcome.trial.cut), []).append(outcome)
     found = []
     for release, cut in sorted(cells, key=lambda c: (c[0] != PLAIN, c[0], order[c[1]])):
@@ -213,10 +214,39 @@ def sentences(
     return " ".join(text)
 
 
+def answers(outcomes: Sequence[Outcome], manifest: Mapping[str, Any]) -> list[tuple[str, Finding]]:
+    """The best attack on each channel of the network's output, by the channel's name."""
+    order = {channel["cut"]["id"]: index for index, channel in enumerate(_channels(manifest))}
+    found = {(one.cut, one.release): one for one in findings(outcomes, order)}
+    return [
+        (channel["name"], found[key])
+        for channel in _channels(manifest)
+        if (key := (channel["cut"]["id"], channel["release"])) in found
+    ]
+
+
+def _channels(manifest: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return manifest.get("outputs") or ()
+
+
+def _answered(found: Sequence[tuple[str, Finding]]) -> str:
+    """One sentence on what the network's own answer gives away."""
+    if not found:
+        return ""
+    each = " and ".join(f"L = {_bare(one.leakage)} from its {name}" for name, one in found)
+    count = _attacks(max(one.attacks for _, one in found))
+    return f" Wherever it is cut, the network's answer alone gave {each}, best of {count}."
+
+
 def _untested(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    if not _channels(manifest):
+        outputs = ("what the network's outputs give away",)
+    else:
+        outputs = ("dearer attacks on the network's outputs",)
     if (manifest.get("threat") or {}).get("knowledge") != PAIRS:
-        return ()
+        return outputs
     return (
+        *outputs,
         "an attacker who holds the network, or may send images of its own through it",
         "the network itself: other cuts, other releases, and what it is still good for",
     )
@@ -234,8 +264,12 @@ def summarise(
     order = {cut["id"]: index for index, cut in enumerate(cuts)}
     names = {cut["id"]: cut["name"] for cut in cuts}
     found = findings(outcomes, order)
-    raised = alarms(outcomes, names)
-    verdict = sentences(found, names, manifest)
+    answered = answers(outcomes, manifest)
+    known = names | {
+        channel["cut"]["id"]: channel["cut"]["name"] for channel in _channels(manifest)
+    }
+    raised = alarms(outcomes, known)
+    verdict = sentences(found, names, manifest) + _answered(answered)
     late = sum(one.reason.startswith(NO_TIME) for one in left)
     if late:
         verdict += (
@@ -249,6 +283,7 @@ def summarise(
         "verdict": verdict,
         "leakage": [one.to_json() for one in found],
         "headline": headline(found),
+        "outputs": [{"name": name, **one.to_json()} for name, one in answered],
         "alarms": raised,
         "weaknesses": [one.to_json() for one in weaknesses(outcomes, manifest)],
         "not_attacked": [

@@ -14,7 +14,7 @@
 | RF16 | a noisy release without a score of the network under the same noise |
 | RF17 | a release with a fixed seed, whose noise can be subtracted |
 | RF18 | a privacy budget without a clip |
-| RF24 | the deepest cut leaks no less than the headline's |
+| RF24 | the answer, or the deepest cut, leaks no less than the headline's |
 
 Codes follow the red flags of the project's theory notes; those that need more than records are
 left to the tests.
@@ -60,23 +60,32 @@ class _Seen:
     manifest: Mapping[str, Any]
 
     @property
-    def names(self) -> dict[str, str]:
+    def outputs(self) -> dict[str, Mapping[str, Any]]:
+        return {one["cut"]["id"]: one["cut"] for one in self.manifest.get("outputs", ())}
+
+    @property
+    def places(self) -> dict[str, Mapping[str, Any]]:
+        """Cuts, then outputs, by id."""
         cuts = [entry.get("cut", entry) for entry in self.manifest.get("cuts", ())]
-        return {cut["id"]: cut["name"] for cut in cuts}
+        return {cut["id"]: cut for cut in cuts} | self.outputs
+
+    @property
+    def names(self) -> dict[str, str]:
+        return {cut_id: cut["name"] for cut_id, cut in self.places.items()}
 
     @property
     def depths(self) -> dict[str, float]:
-        cuts = [entry.get("cut", entry) for entry in self.manifest.get("cuts", ())]
-        return {cut["id"]: float(cut["depth"]) for cut in cuts}
+        return {cut_id: float(cut["depth"]) for cut_id, cut in self.places.items()}
 
     def done(self, task: Task) -> list[Outcome]:
         return [o for o in self.outcomes if o.trial.task is task and o.status is Status.DONE]
 
     def attacks(self) -> dict[tuple[str, str], list[Outcome]]:
-        """Attacks that look at what was sent, by cut and release."""
+        """Attacks that look at what was sent and mean to come close, by cut and release."""
         cells: dict[tuple[str, str], list[Outcome]] = {}
         for outcome in self.done(Task.ATTACK):
-            if outcome.trial.cut != "*" and _method(outcome) not in _TRIVIAL:
+            looks = outcome.trial.cut != "*" and _method(outcome) not in _TRIVIAL
+            if looks and outcome.headline:
                 cells.setdefault((outcome.trial.cut, outcome.trial.release), []).append(outcome)
         return cells
 
@@ -285,7 +294,9 @@ def _unscored(seen: _Seen) -> Iterator[Weakness]:
     found = [
         seen.place(cell)
         for cell, here in seen.attacks().items()
-        if cell[1] != _PLAIN and not any((*cell, o.trial.seed) in scored for o in here)
+        if cell[1] != _PLAIN
+        and cell[0] not in seen.outputs
+        and not any((*cell, o.trial.seed) in scored for o in here)
     ]
     if found:
         yield Weakness(
@@ -334,12 +345,16 @@ def _last_cut(seen: _Seen) -> Iterator[Weakness]:
     known = [cut for cut in leak if cut in depths]
     if len(known) < 2:
         return
-    last = max(known, key=depths.__getitem__)
+    answer = next((cut for cut in known if cut in seen.outputs), None)
+    last = answer or max(known, key=depths.__getitem__)
     least = min(known, key=lambda cut: leak[cut].value)
     if last != least and leak[last].low >= leak[least].value:
         yield Weakness(
             code="RF24",
-            message="the deepest cut leaks no less than the least leaking one, so the answer that "
+            message="the network's answer leaks no less than the least leaking cut: whatever that "
+            "cut hides, the answer gives away"
+            if answer
+            else "the deepest cut leaks no less than the least leaking one, so the answer that "
             "leaves the network may leak as much: attack the outputs too",
             value=f"{seen.names[last]} L = {leak[last].value:.3g}, "
             f"{seen.names[least]} L = {leak[least].value:.3g}",

@@ -97,7 +97,8 @@ class Workbench:
         traced = self.subject.traced
         if trial.cut == "*":
             return traced.split(list(self.cuts.values())[-1])
-        cut = self.cuts[trial.cut]
+        output = traced.output
+        cut = output if output and output.id == trial.cut else self.cuts[trial.cut]
         plain = traced.split(cut)
         recipe = read_release(trial.release)
         if isinstance(recipe, Identity):

@@ -17,6 +17,7 @@ from splitveil.errors import BadPlan
 from splitveil.report import figures, proved, story, tables
 from splitveil.report.chart import Chart
 from splitveil.report.likeness import likeness_table
+from splitveil.report.outputs import outputs_table
 from splitveil.report.palette import DARK, LIGHT, variables
 from splitveil.report.pictures import Row, contact_sheet, sheet_png
 from splitveil.report.raster import png
@@ -128,6 +129,7 @@ def render(report: Report, rows: tuple[Row, ...], *, show_images: bool) -> str:
         "proxies": proved.proxy_section(report),
         "cuts": tables.cut_table(report),
         "likeness": likeness_table(report),
+        "outputs": outputs_table(report),
         "trials": tables.trial_table(report),
         "not_attacked": story.not_attacked(report),
         "weaknesses": story.weaknesses(report),

@@ -98,12 +98,21 @@ class Report:
         if cut_id == "*":
             return "all cuts"
         row = self.cut(cut_id)
-        return row.name if row else cut_id
+        return row.name if row else self.outputs.get(cut_id, cut_id)
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Names of the network's outputs by id: channels of their own, no place to cut."""
+        found = self.manifest.get("outputs") or ()
+        return {one["cut"]["id"]: str(one["cut"]["name"]) for one in found}
 
     def attacks(self) -> Iterator[Outcome]:
-        """Finished attack trials."""
+        """Finished attack trials at cuts and across them, those on outputs left out."""
+        outputs = self.outputs
         for outcome in self.outcomes:
-            if outcome.trial.task is Task.ATTACK and outcome.status is Status.DONE:
+            trial = outcome.trial
+            done = trial.task is Task.ATTACK and outcome.status is Status.DONE
+            if done and trial.cut not in outputs:
                 yield outcome
 
     def finding(self, cut_id: str, release: str = IDENTITY) -> Finding | None:
@@ -253,7 +262,7 @@ def _best_so_far(outcomes: tuple[Outcome, ...]) -> Iterator[dict[str, Any]]:
         if trial.task is Task.ATTACK and outcome.status is Status.DONE and trial.cut != "*":
             groups.setdefault((trial.cut, trial.release), []).append(outcome)
     for (cut, release), group in groups.items():
-        strong = [o for o in group if not is_floor(o.trial.method)]
+        strong = [o for o in group if o.headline and not is_floor(o.trial.method)]
         ranked = [o for o in strong if "validation_mse" in o.quantities]
         if not ranked:
             continue
@@ -297,7 +306,8 @@ def read_report(path: str | Path) -> Report:
     outcomes = tuple(run.outcomes())
     spreads, bounds = _spreads(outcomes), _bounds(outcomes)
     rows = [_cut_row(c, spreads.get(c.get("cut", c)["id"], {})) for c in manifest.get("cuts", ())]
-    raw = summary.get("leakage") or list(_best_so_far(outcomes))
+    cuts = {row.id for row in rows}
+    raw = summary.get("leakage") or [f for f in _best_so_far(outcomes) if f["cut"] in cuts]
     findings = tuple(_finding(item, bounds) for item in raw)
     known = {(f.cut, f.release) for f in findings}
     findings += tuple(

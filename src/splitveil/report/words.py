@@ -48,6 +48,7 @@ def _names(report: Report) -> set[str]:
     manifest = report.manifest
     model, data, plan = (manifest.get(k) or {} for k in ("model", "data", "plan"))
     found = {report.run.path.name, *(cut.name for cut in report.cuts)}
+    found |= set(report.outputs.values())
     found |= {str(part.get("name", "")) for part in (model, data)}
     found |= {str(data.get("licence", ""))}
     for part, keys in ((model, ("notes",)), (data, ("class_names", "conversions"))):

@@ -69,7 +69,7 @@ class Records:
 
 
 def read_records(run: Run) -> Records:
-    """What a run's folder holds, finished or interrupted.
+    """What a run's folder holds, finished or interrupted; outputs, no place to cut, are left out.
 
     Raises:
         StorageFailed: if the manifest or the records cannot be read.
@@ -78,9 +78,10 @@ def read_records(run: Run) -> Records:
         summary = run.summary
     except StorageFailed:
         summary = {}
-    return Records(
-        path=run.path, manifest=run.manifest, summary=summary, outcomes=tuple(run.outcomes())
-    )
+    manifest = run.manifest
+    outputs = {channel["cut"]["id"] for channel in manifest.get("outputs", ())}
+    outcomes = tuple(one for one in run.outcomes() if one.trial.cut not in outputs)
+    return Records(path=run.path, manifest=manifest, summary=summary, outcomes=outcomes)
 
 
 def method_name(recipe: str) -> str:
