@@ -95,6 +95,11 @@ class Outcome:
     details: Mapping[str, Any] = field(default_factory=dict)
     artefact: str = ""
 
+    @property
+    def headline(self) -> bool:
+        """Whether its error may stand for the strongest attack: one made to please may not."""
+        return bool(self.details.get("headline", True))
+
     def to_json(self) -> dict[str, Any]:
         """Plain data with the trial's id first and a checksum of the whole last."""
         data: dict[str, Any] = {
