@@ -121,7 +121,7 @@ def test_gain_scales_the_branch_alone() -> None:
 
 def test_retries_keep_the_best_and_count_their_work() -> None:
     problem, _ = identity_problem(strength=12.0)
-    effort = Effort(outer=6, inner=10)
+    effort = Effort(outer=3, inner=6)
     once = peel_stage(problem, effort, Retries(homotopy=False, restarts=0), Rng(0))
     more = peel_stage(problem, effort, Retries(homotopy=True, restarts=2), Rng(0))
     assert bool((more.misfit <= once.misfit).all())
@@ -141,6 +141,7 @@ def test_the_better_of_two_searches() -> None:
     assert merged.steps.tolist() == [1, 2, 2]
 
 
+@pytest.mark.slow
 def test_prefix_through_a_stride_from_grey_and_restarts() -> None:
     net = seeded(lambda: [*stem(12), plain(12, 48, 2)]).double()
     x = images(2).double()
