@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from splitveil.attacks.scaling import scaling_fit
+from splitveil.attacks.scaling import power_law, scaling_fit
 from splitveil.errors import BadData
 from splitveil.quantities import Kind
 from splitveil.rng import Rng
@@ -15,10 +15,19 @@ def test_finds_an_exact_law_again() -> None:
     errors = [0.01 + 0.5 * n**-0.7 for n in SIZES]
     found = scaling_fit(SIZES, errors, Rng(0))
     assert found.limit.value == pytest.approx(0.01, rel=0.1)
-    assert found.exponent == pytest.approx(0.7, rel=0.05)
-    assert found.gain == pytest.approx(0.5, rel=0.1)
+    assert found.law.exponent == pytest.approx(0.7, rel=0.05)
+    assert found.law.gain == pytest.approx(0.5, rel=0.1)
     assert found.limit.kind is found.headroom.kind is Kind.PROXY
     assert found.headroom.value == pytest.approx(1 - found.limit.value / min(errors))
+
+
+def test_foresees_errors_on_more_images_row_by_row() -> None:
+    sizes = np.array(SIZES[:5])
+    laws = power_law(sizes, np.stack([0.01 + 0.5 * sizes**-0.7, 2 * sizes**-0.3]))
+    assert laws[0].at(4096.0) == pytest.approx(0.01 + 0.5 * 4096**-0.7, rel=0.05)
+    assert laws[1].at(4096.0) == pytest.approx(2 * 4096**-0.3, rel=0.05)
+    with pytest.raises(BadData, match="at least 3"):
+        power_law(sizes[:2], np.ones((1, 2)))
 
 
 def test_says_whether_an_attack_is_saturated() -> None:
@@ -54,7 +63,7 @@ def test_size_of_the_network_counts_too() -> None:
     errors = 0.01 + 0.3 * n**-0.6 + 2 * p**-0.5
     found = scaling_fit(list(n), list(errors), Rng(0), parameters=list(p))
     assert found.limit.value == pytest.approx(0.01, rel=0.25)
-    assert found.exponent == pytest.approx(0.6, rel=0.2)
+    assert found.law.exponent == pytest.approx(0.6, rel=0.2)
 
 
 def test_bad_input() -> None:

@@ -20,20 +20,36 @@ _RISES = 1.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScalingFit:
-    """mse(n, P) = a + b n^-alpha + c P^-beta, b, c >= 0.
+class PowerLaw:
+    """mse(n, P) = a + b n^-alpha + c P^-beta, a, b, c >= 0.
 
-    `limit` is a, in value² per pixel; `headroom` the share 1 - a / best of the least error seen
+    `limit` is a, `gain` and `exponent` are b and alpha, `size_gain` and `size_exponent` c and beta.
+    """
+
+    limit: float
+    gain: float
+    exponent: float
+    size_gain: float = 0.0
+    size_exponent: float = 0.0
+
+    def at(self, images: float, parameters: float = 1.0) -> float:
+        """The error foreseen with so many auxiliary images and parameters."""
+        by_size: float = self.size_gain * parameters**-self.size_exponent
+        return self.limit + self.gain * float(images) ** -self.exponent + by_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalingFit:
+    """A power law, and how far it and its limit can be trusted.
+
+    `limit` is its a, in value² per pixel; `headroom` the share 1 - a / best of the least error seen
     that more data and size would take away, 0 where more made it worse. Both are proxies. `rises`
     says that runs with the most images did worse than the best by a twentieth or more.
     """
 
     limit: Quantity
     headroom: Quantity
-    gain: float
-    exponent: float
-    size_gain: float
-    size_exponent: float
+    law: PowerLaw
     best: float
     rises: bool
 
@@ -87,20 +103,17 @@ def scaling_fit(
     p = np.ones(0) if parameters is None else np.asarray(parameters, dtype=np.float64)
     _check(n, y, p)
     terms = 2 if parameters is None else 3
-    grid = [(alpha, 0.0) for alpha in _EXPONENTS]
-    if parameters is not None:
-        grid = list(product(_COARSE, _COARSE))
-    designs = [_design(n, p, alpha, beta) for alpha, beta in grid]
-    (alpha, beta), weights = _best(grid, designs, y)
-    fitted = _design(n, p, alpha, beta) @ weights
-    best, limit = float(y.min()), float(weights[0])
+    grid, designs = _designs(n, p)
+    law = _best(grid, designs, y)
+    fitted = np.array([law.at(*sizes) for sizes in zip(n, p if len(p) else 0 * n + 1, strict=True)])
+    best, limit = float(y.min()), law.limit
     spare = len(y) - 2 * terms + 1
     low, high = 0.0, best
     if spare > 0:
         residuals = (y / fitted - 1) * np.sqrt(len(y) / spare)
         generator = rng.child("scaling").numpy()
         drawn = 1 + generator.choice(residuals, size=(_RESAMPLES, len(y)))
-        again = [_best(grid, designs, fitted * row)[1][0] for row in drawn.clip(min=1e-3)]
+        again = [_best(grid, designs, fitted * row).limit for row in drawn.clip(min=1e-3)]
         low, high = (float(end) for end in np.quantile(again, [0.025, 0.975]))
     low, high = min(low, limit), max(high, limit)
     words = ("the error follows a power law beyond the sizes tried", f"{len(y)} runs")
@@ -108,13 +121,32 @@ def scaling_fit(
     return ScalingFit(
         limit=_proxy(limit, low, high, "mse per value", len(y), words),
         headroom=_proxy(headroom[1], headroom[0], headroom[2], "share", len(y), words),
-        gain=float(weights[1]),
-        exponent=float(alpha),
-        size_gain=0.0 if parameters is None else float(weights[2]),
-        size_exponent=float(beta),
+        law=law,
         best=best,
         rises=float(y[n == n.max()].min()) > _RISES * best,
     )
+
+
+def power_law(
+    images: Float64[np.ndarray, " k"], errors: Float64[np.ndarray, "r k"]
+) -> tuple[PowerLaw, ...]:
+    """The fit alone, to each row of errors; see `scaling_fit`.
+
+    Raises:
+        BadData: as `scaling_fit`.
+    """
+    for row in errors:
+        _check(images, row, np.ones(0))
+    grid, designs = _designs(images, np.ones(0))
+    return tuple(_best(grid, designs, row) for row in errors)
+
+
+def _designs(
+    n: Float64[np.ndarray, " k"], p: Float64[np.ndarray, " q"]
+) -> tuple[list[tuple[float, float]], list[Float64[np.ndarray, "k t"]]]:
+    """Pairs of exponents, and the columns that belong to each."""
+    grid = list(product(_COARSE, _COARSE)) if len(p) else [(alpha, 0.0) for alpha in _EXPONENTS]
+    return grid, [_design(n, p, alpha, beta) for alpha, beta in grid]
 
 
 def _design(
@@ -130,15 +162,22 @@ def _best(
     grid: list[tuple[float, float]],
     designs: list[Float64[np.ndarray, "k t"]],
     y: Float64[np.ndarray, " k"],
-) -> tuple[tuple[float, float], Float64[np.ndarray, " t"]]:
-    """The exponents of least relative error, and their coefficients."""
+) -> PowerLaw:
+    """The law of least relative error."""
     found = []
     for design in designs:
         scale = np.abs(design).max(0)
         weights, error = nnls(design / scale / y[:, None], np.ones_like(y))
         found.append((error, weights / scale))
     least = int(np.argmin([error for error, _ in found]))
-    return grid[least], found[least][1]
+    (alpha, beta), weights = grid[least], found[least][1]
+    return PowerLaw(
+        limit=float(weights[0]),
+        gain=float(weights[1]),
+        exponent=float(alpha),
+        size_gain=float(weights[2]) if len(weights) > 2 else 0.0,
+        size_exponent=float(beta),
+    )
 
 
 def _proxy(

@@ -43,7 +43,7 @@ _HOMES = {
     "reproduce": "run",
 }
 
-PAPERS = ("gpz", "peel")
+PAPERS = ("attacks", "gpz", "peel")
 
 __all__ = [
     "Arm",
