@@ -7,9 +7,13 @@
 | `LogitDecay` | a price on large logits |
 | `Freeze` | layers that stay as they are |
 | `Bottleneck` | fewer channels across a cut |
-| `Noise` | clipped Gaussian noise across a cut |
+| `Noise`, `Released` | clipped Gaussian noise, or any release, across a cut |
+| `VIB` | a bottleneck of noise priced in nats |
+| `NoPeek`, `HSIC` | a price on dependence between images and features |
+| `Adversarial`, `ResSFL`, `MaxEntropy` | a price on what a decoder learns |
 """
 
+from splitveil.defences.adversary import Adversarial
 from splitveil.defences.base import (
     Adversary,
     Batch,
@@ -22,6 +26,7 @@ from splitveil.defences.base import (
 from splitveil.defences.bottleneck import Bottleneck
 from splitveil.defences.freeze import Freeze
 from splitveil.defences.harden import Hardened, harden
+from splitveil.defences.hsic import HSIC
 from splitveil.defences.imbalance import Imbalance
 from splitveil.defences.labels import (
     Coarse,
@@ -32,11 +37,19 @@ from splitveil.defences.labels import (
     Smoothed,
 )
 from splitveil.defences.logit_decay import LogitDecay
+from splitveil.defences.maxent import MaxEntropy
 from splitveil.defences.noise import Noise
+from splitveil.defences.nopeek import NoPeek
 from splitveil.defences.parse import parse_components
+from splitveil.defences.released import Released
+from splitveil.defences.ressfl import ResSFL
+from splitveil.defences.vib import VIB
 from splitveil.defences.watch import EpochState
 
 __all__ = [
+    "HSIC",
+    "VIB",
+    "Adversarial",
     "Adversary",
     "Batch",
     "Bottleneck",
@@ -49,10 +62,14 @@ __all__ = [
     "Imbalance",
     "LabelDistribution",
     "LogitDecay",
+    "MaxEntropy",
+    "NoPeek",
     "Noise",
     "OneHot",
     "Part",
     "Ramp",
+    "Released",
+    "ResSFL",
     "Setting",
     "Smoothed",
     "Structure",

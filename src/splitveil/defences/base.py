@@ -68,7 +68,7 @@ class Setting:
     `rng` is the component's own stream. `cut`, `layout` and `encode` (images to packed features, in
     eval, without gradient) are None where the hardening has no cut; `layout` and `encode` are those
     behind the structures of all components once `prepare` is called, and behind those of the
-    components before it when `structure` is.
+    components before it when `structure` is. `own` is what this component gave as structure.
     """
 
     source: nn.Module
@@ -80,6 +80,7 @@ class Setting:
     cut: Cut | None = None
     layout: Layout | None = None
     encode: Callable[[Images], Features] | None = None
+    own: "Structure | None" = None
 
     def crossing(self, component: "Component") -> Layout:
         """The layout of what crosses.

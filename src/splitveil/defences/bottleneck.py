@@ -5,15 +5,15 @@ from typing import ClassVar
 
 from splitveil.defences.base import Component, Part, Setting, Structure, written
 from splitveil.errors import BadPlan
-from splitveil.nets.carriers import Narrow, Widen, channels_of
+from splitveil.nets.carriers import Narrow, Widen, channels_of, start_at_principal
 
 
 @dataclass(frozen=True)
 class Bottleneck(Component):
     """A 3x3 convolution to `channels` channels on the device, and one back in the cloud.
 
-    Linear maps over tokens and vectors. Both are drawn anew and trained with the network, which
-    therefore needs some epochs to be itself again.
+    Linear maps over tokens and vectors. Both start as the projection onto the leading principal
+    channels of training features and back, and are trained with the network.
 
     It misleads where it is taken for protection by itself: a decoder of few channels can still draw
     the image, and clean features have no bound at all.
@@ -38,7 +38,9 @@ class Bottleneck(Component):
                 f"{self}: {channels_of(shape)} channels cross here, so nothing is narrowed: give "
                 "fewer"
             )
-        return Structure(device=Narrow(shape, self.channels), cloud=Widen(shape, self.channels))
+        device, cloud = Narrow(shape, self.channels), Widen(shape, self.channels)
+        start_at_principal(device, cloud, setting.features(self).unflatten(1, shape))
+        return Structure(device=device, cloud=cloud)
 
     def prepare(self, setting: Setting) -> Part:
         return Part()

@@ -88,7 +88,8 @@ def harden(
         rng: the stream of order and noise.
         cut: where the network is split, by name or id, for components that act there.
         patience: epochs without a lower validation loss until training stops; the best epoch's
-            weights are kept. None trains to the end and keeps the last.
+            weights are kept. None, or a component with an adversary, trains to the end and keeps
+            the last.
         start: "weights" goes on from the model's own, "scratch" draws new ones.
         watch: cuts at which features are measured on the probe after every epoch, by name or id;
             empty for four spread over the menu, None for none.
@@ -133,7 +134,7 @@ def harden(
         watch=None
         if watch is None
         else Watch.of(seen, data.probe, watch, classes, rng.child("probe")),
-        patience=patience,
+        patience=None if objective.opposed else patience,
         plan=_digest(model, data, components, schedule, rng, patience, start, watch, str(cut)),
         folder=folder,
         on_epoch=on_epoch,

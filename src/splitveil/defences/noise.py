@@ -45,14 +45,27 @@ class Noise(Component):
 
     def send(self, z: Features, generator: torch.Generator) -> tuple[Features, Tensor]:
         """What is sent for a batch, and the noise's standard deviation."""
-        centre = z.detach().mean(0)
-        offset = z - centre
-        norm = torch.linalg.vector_norm(offset, dim=1, keepdim=True)
-        radius = norm.detach().quantile(self.clip)
-        scale = self.sigma * offset.square().mean().sqrt()
-        shrink = radius / norm.clamp_min(radius.clamp_min(torch.finfo(z.dtype).tiny))
-        draws = torch.randn(z.shape, generator=generator, dtype=z.dtype).to(z.device)
-        return centre + offset * shrink + scale * draws, scale
+        centre, offset = clipped(z, self.clip)
+        scale = self.sigma * (z - centre).square().mean().sqrt()
+        return centre + offset + scale * draws(z, generator), scale
 
     def __str__(self) -> str:
         return written(self)
+
+
+def clipped(z: Features, share: float) -> tuple[Tensor, Features]:
+    """The batch's mean, and offsets from it no longer than the quantile `share` of their lengths.
+
+    Mean and quantile are constants for autograd.
+    """
+    centre = z.detach().mean(0)
+    offset = z - centre
+    norm = torch.linalg.vector_norm(offset, dim=1, keepdim=True)
+    radius = norm.detach().quantile(share)
+    least = radius.clamp_min(torch.finfo(z.dtype).tiny)
+    return centre, offset * (radius / norm.clamp_min(least))
+
+
+def draws(z: Features, generator: torch.Generator) -> Features:
+    """Standard normal numbers in the shape of z, the same on every device."""
+    return torch.randn(z.shape, generator=generator, dtype=z.dtype).to(z.device)

@@ -1,13 +1,13 @@
 """The one loss that all components of a defence make together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from splitveil.defences.base import Batch, Component, Part, Setting, TrainedRelease
+from splitveil.defences.base import Batch, Component, Part, Setting, Structure, TrainedRelease
 from splitveil.errors import BadPlan
 from splitveil.shapes import Labels, Logits
 
@@ -19,8 +19,12 @@ class Objective:
     parts: tuple[tuple[str, Part], ...]
 
     @staticmethod
-    def of(components: Sequence[Component], setting: Setting) -> "Objective":
-        """Prepare the components.
+    def of(
+        components: Sequence[Component],
+        setting: Setting,
+        structures: Mapping[int, Structure] | None = None,
+    ) -> "Objective":
+        """Prepare the components; `structures` are theirs, by their place.
 
         Raises:
             BadPlan: if there are none, or two that contradict each other.
@@ -28,7 +32,7 @@ class Objective:
         if not components:
             raise BadPlan("nothing to harden with: give at least one component, such as onehot")
         parts = tuple(
-            (str(component), _prepared(component, setting, place))
+            (str(component), _prepared(component, setting, place, (structures or {}).get(place)))
             for place, component in enumerate(components)
         )
         for field, what in (("targets", "the targets"), ("groups", "which classes are one answer")):
@@ -60,6 +64,14 @@ class Objective:
         """Names of what stays as it is."""
         return tuple(name for _, part in self.parts for name in part.frozen)
 
+    @property
+    def opposed(self) -> tuple[str, ...]:
+        """The components that train against an adversary.
+
+        It goes on learning, so losses of different epochs cannot be compared.
+        """
+        return tuple(name for name, part in self.parts if part.adversaries)
+
     @torch.no_grad()
     def observe(self, batch: Batch) -> None:
         """Tell every component that keeps a memory of a batch."""
@@ -70,7 +82,14 @@ class Objective:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of results should know, of all components."""
-        return tuple(note for _, part in self.parts for note in part.notes)
+        notes = tuple(note for _, part in self.parts for note in part.notes)
+        if self.opposed:
+            notes += (
+                f"{' and '.join(self.opposed)}: the adversary goes on learning, so epochs cannot "
+                "be compared; all were trained and the last is kept. What it leaks is for decoders "
+                "trained afterwards to say.",
+            )
+        return notes
 
     def __call__(self, batch: Batch) -> Tensor:
         """The loss of one batch.
@@ -110,8 +129,10 @@ def own_setting(setting: Setting, component: Component, place: int) -> Setting:
     return replace(setting, rng=setting.rng.child(place, component.name))
 
 
-def _prepared(component: Component, setting: Setting, place: int) -> Part:
-    own = own_setting(setting, component, place)
+def _prepared(
+    component: Component, setting: Setting, place: int, structure: Structure | None
+) -> Part:
+    own = replace(own_setting(setting, component, place), own=structure)
     # layers that know the global generator only draw the same weights every time
     with own.rng.child("weights").as_global():
         return component.prepare(own)

@@ -5,25 +5,39 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
+from splitveil.defences.adversary import Adversarial
 from splitveil.defences.base import Component
 from splitveil.defences.bottleneck import Bottleneck
 from splitveil.defences.freeze import Freeze
+from splitveil.defences.hsic import HSIC
 from splitveil.defences.imbalance import Imbalance
 from splitveil.defences.labels import Coarse, Distilled, LabelDistribution, OneHot, Ramp, Smoothed
 from splitveil.defences.logit_decay import LogitDecay
+from splitveil.defences.maxent import MaxEntropy
 from splitveil.defences.noise import Noise
+from splitveil.defences.nopeek import NoPeek
+from splitveil.defences.released import Released
+from splitveil.defences.ressfl import ResSFL
+from splitveil.defences.vib import VIB
 from splitveil.errors import BadPlan, UnknownName
 from splitveil.naming import resolve
+from splitveil.release import parse_release
 
 _KINDS: tuple[type[Component], ...] = (
+    Adversarial,
     Bottleneck,
     Distilled,
     Freeze,
+    HSIC,
     Imbalance,
     LogitDecay,
+    MaxEntropy,
     Noise,
+    NoPeek,
     OneHot,
+    ResSFL,
     Smoothed,
+    VIB,
 )
 _NAMES = (*(kind.name for kind in _KINDS), Coarse.name, Ramp.name)
 _FORM = re.compile(r"([A-Za-z][\w-]*)\s*(?:\((.*)\)|:\s*([\w.-]+))?", re.DOTALL)
@@ -69,8 +83,18 @@ def _component(text: str) -> Component:
         return Ramp(labels, **_settings(text, arguments[1:], shares))
     kind = next((kind for kind in _KINDS if kind.name == name), None)
     if kind is None:
-        raise UnknownName("component", name, _NAMES)
+        return _release(text, name)
     return kind(**_settings(text, arguments, _fields(kind)))
+
+
+def _release(text: str, name: str) -> Component:
+    """A release by its own written form, in place while training."""
+    try:
+        return Released(parse_release(text))
+    except UnknownName as error:
+        if "unknown release " in str(error):
+            raise UnknownName("component", name, _NAMES) from None
+        raise
 
 
 def _foreign(text: str) -> Component:

@@ -326,13 +326,15 @@ def assemble(
     """
     assert setting.x is not None  # noqa: S101 - `harden` gives images
     way = None if cut is None else Way.of(network, cut, setting.x[:2])
+    structures: dict[int, Structure] = {}
     for place, component in enumerate(components):
         own = own_setting(open_setting(setting, way), component, place)
         with own.rng.child("structure").as_global():
             structure = component.structure(own)
         if structure is not None and way is not None:
             way = way.with_structure(structure, str(component))
-    objective = Objective.of(components, open_setting(setting, way))
+            structures[place] = structure
+    objective = Objective.of(components, open_setting(setting, way), structures)
     pipeline = Pipeline(
         network,
         way,
@@ -353,7 +355,11 @@ def open_setting(setting: Setting, way: Way | None) -> Setting:
 
     @torch.no_grad()
     def encode(x: Images) -> Features:
+        modes = [(module, module.training) for module in probe.modules()]
         probe.eval()
-        return torch.cat([probe.encode(part) for part in x.split(_BATCH)])
+        z = torch.cat([probe.encode(part) for part in x.split(_BATCH)])
+        for module, mode in modes:  # a component may ask in the middle of training
+            module.training = mode
+        return z
 
     return replace(setting, cut=way.partition.cut, layout=way.layouts[-1], encode=encode)

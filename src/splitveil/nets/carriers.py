@@ -29,11 +29,21 @@ def with_channels(shape: Sequence[int], channels: int) -> tuple[int, ...]:
     return (channels, *shape[1:]) if len(shape) == 3 else (*shape[:-1], channels)
 
 
-def mixing(shape: Sequence[int], before: int, after: int, reach: int) -> nn.Module:
-    """A convolution over maps, reaching `reach` cells; a linear map over tokens and vectors."""
+def mixing(shape: Sequence[int], before: int, after: int, reach: int) -> nn.Conv2d | nn.Linear:
+    """A convolution over maps, reaching `reach` cells; a linear map over tokens and vectors.
+
+    It starts as the identity, as far as channels go.
+    """
+    mix: nn.Conv2d | nn.Linear
     if len(shape) == 3:
-        return nn.Conv2d(before, after, reach, padding=reach // 2)
-    return nn.Linear(before, after)
+        mix = nn.Conv2d(before, after, reach, padding=reach // 2)
+        nn.init.dirac_(mix.weight)
+    else:
+        mix = nn.Linear(before, after)
+        nn.init.eye_(mix.weight)
+    assert mix.bias is not None  # noqa: S101 - the layers' default
+    nn.init.zeros_(mix.bias)
+    return mix
 
 
 class Narrow(Carrier):
@@ -73,7 +83,67 @@ class Through(Carrier):
         return z
 
 
-CARRIERS: dict[str, type[Carrier]] = {kind.__name__: kind for kind in (Narrow, Through, Widen)}
+class Spread(Carrier):
+    """Means of `kept` channels, in units of each channel's own noise: mix(z) / s."""
+
+    def __init__(self, shape: Sequence[int], kept: int) -> None:
+        Carrier.__init__(self, shape=list(shape), kept=kept)
+        self.mix = mixing(shape, channels_of(shape), kept, 1)
+        self.log_scale = nn.Parameter(torch.zeros(kept))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map (n, *shape) to `kept` channels."""
+        scale = along_channels(self.log_scale.exp(), z)
+        out: Tensor = self.mix(z) / scale
+        return out
+
+
+class Gather(Carrier):
+    """The way back from `Spread`: mix(s · what arrives)."""
+
+    def __init__(self, shape: Sequence[int], kept: int) -> None:
+        Carrier.__init__(self, shape=list(shape), kept=kept)
+        self.mix = mixing(shape, kept, channels_of(shape), 1)
+        self.log_scale = nn.Parameter(torch.zeros(kept))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map `kept` channels to (n, *shape)."""
+        out: Tensor = self.mix(z * along_channels(self.log_scale.exp(), z))
+        return out
+
+
+@torch.no_grad()
+def start_at_principal(device: Narrow, cloud: Widen, z: Tensor) -> None:
+    """Start a bottleneck as the best linear one: the principal channels of features (n, *shape)."""
+    centre, basis = principal_channels(z, device.settings["kept"])
+    for mix, weight, shift in (
+        (device.mix, basis.T, -basis.T @ centre),
+        (cloud.mix, basis, centre),
+    ):
+        nn.init.zeros_(mix.weight)
+        middle = mix.weight[:, :, 1, 1] if isinstance(mix, nn.Conv2d) else mix.weight
+        middle.copy_(weight)
+        assert mix.bias is not None  # noqa: S101 - the layers' default
+        mix.bias.copy_(shift)
+
+
+def principal_channels(z: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+    """Mean (c) of channels over images and places, and the leading directions (c, kept)."""
+    values = (z.movedim(1, -1) if z.dim() == 4 else z).flatten(0, -2).double()
+    centre = values.mean(0)
+    offset = values - centre
+    directions = torch.linalg.eigh(offset.T @ offset / len(values)).eigenvectors
+    return centre, directions.flip(1)[:, :kept]
+
+
+def along_channels(values: Tensor, z: Tensor) -> Tensor:
+    """One value a channel, shaped to meet a batch of maps, tokens or vectors."""
+    return values[:, None, None] if z.dim() == 4 else values
+
+
+CARRIERS: dict[str, type[Carrier]] = {
+    kind.__name__: kind for kind in (Gather, Narrow, Spread, Through, Widen)
+}
 
 
 @torch.no_grad()
