@@ -9,7 +9,7 @@ import statistics
 
 import pytest
 import torch
-from sklearn import datasets
+from sklearn import datasets, linear_model
 from torch import Tensor
 
 from splitveil.measures import genie_bound
@@ -74,3 +74,18 @@ def test_galleries_lie_below_the_best_attack(
         assert bound.value < 1e-4
     else:
         assert abs(statistics.mean(answers) - attack) <= 3 * statistics.stdev(answers)
+
+
+def test_a_ridge_on_quiet_digits(digits: tuple[Tensor, Tensor]) -> None:
+    """Noise .1, the same weights: .0045, where no gallery says anything."""
+    x, _ = digits
+    errors = []
+    for seed in range(_RUNS):
+        drawn = torch.randn(128, 64, generator=Rng(seed, ("weights",)).torch(), dtype=F64)
+        noise = torch.randn(len(x), 128, generator=Rng(seed).torch(), dtype=F64)
+        z = (x @ drawn.T / math.sqrt(8)).relu() + 0.1 * noise
+        ridge = linear_model.RidgeCV(alphas=[10.0**k for k in range(-4, 3)])
+        ridge.fit(z[:900].numpy(), x[:900].numpy())
+        answers = torch.from_numpy(ridge.predict(z[900:].numpy()))
+        errors.append(float((answers - x[900:]).square().mean()))
+    assert abs(statistics.mean(errors) - 0.0045) <= 3 * statistics.stdev(errors)

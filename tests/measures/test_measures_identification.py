@@ -58,7 +58,7 @@ def test_the_ball_gives_the_figures_of_the_theory() -> None:
 
 
 def test_attacks_on_the_ball_stay_below() -> None:
-    """Answers of every length in the direction seen; the theory puts the best attack near .103."""
+    """Answers of every length in the direction seen: the best attack is quoted at .103."""
     x = _ball(200_000, seed=1)
     z = BALL(x, Rng(2).torch())
     bound = gaussian_dp_success(BALL, _chance(NEAR**3)).value
@@ -67,7 +67,7 @@ def test_attacks_on_the_ball_stay_below() -> None:
         float((_euclid(length * toward, x) <= NEAR).double().mean())
         for length in (0.0, 0.4, 0.5, 0.6, 0.65, 0.7, 1.0)
     ]
-    assert 0.098 < max(shares) < 0.106
+    assert abs(max(shares) - 0.103) <= 3 * math.sqrt(0.103 * 0.897 / len(x))
     assert max(shares) < bound
 
 
