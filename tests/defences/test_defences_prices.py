@@ -206,7 +206,7 @@ def test_every_price_and_release_has_a_finite_slope(text: str) -> None:
         for adversary in found.adversaries:
             for parameter in adversary.network.parameters():
                 with torch.no_grad():
-                    parameter += 0.05
+                    parameter.add_(0.05)
         total = found.term(batch(z)).add((0 * z).sum())
     total.backward()
     assert z.grad is not None
