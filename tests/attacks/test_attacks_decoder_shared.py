@@ -1,5 +1,6 @@
 """One forward pass and one groundwork for many decoders."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -80,9 +81,9 @@ def test_one_pass_for_all_cuts_and_one_groundwork_for_all_that_agree(
     traced, cuts, auxiliary = victim
     passes: list[int] = []
     laid: list[str] = []
-    plain, lay = Traced.features, Groundwork.lay
+    plain, lay = Traced.stream, Groundwork.lay
 
-    def counted(self: Traced, x: Tensor, at: list[Cut]) -> dict[str, Tensor]:
+    def counted(self: Traced, x: Tensor, at: list[Cut]) -> Iterator[tuple[str, Tensor]]:
         passes.append(len(at))
         return plain(self, x, at)
 
@@ -90,7 +91,7 @@ def test_one_pass_for_all_cuts_and_one_groundwork_for_all_that_agree(
         laid.append(type(attack).__name__)
         return lay(attack, *args, **settings)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Traced, "features", counted)
+    monkeypatch.setattr(Traced, "stream", counted)
     monkeypatch.setattr(Groundwork, "lay", staticmethod(named))
     fittings = []
     for cut in cuts:

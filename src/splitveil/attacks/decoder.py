@@ -45,20 +45,25 @@ class Decoder(InverseNetwork):
         InverseNetwork.__post_init__(self)
 
     def network(self, ends: Ends) -> nn.Module:
-        if ends.is_image:
-            return ImageInverter(
-                ends.features,
-                ends.target,
-                guesses=ends.guesses,
-                classes=ends.classes,
-                width=self.width,
-                depth=self.depth,
-            )
-        return VectorInverter(
-            ends.features[0],
-            ends.target[0],
+        return residual_inverter(ends, width=self.width, depth=self.depth)
+
+
+def residual_inverter(ends: Ends, *, width: int, depth: int) -> nn.Module:
+    """`depth` residual blocks of `width` channels for images, of twice as many values else."""
+    if ends.is_image:
+        return ImageInverter(
+            ends.features,
+            ends.target,
             guesses=ends.guesses,
             classes=ends.classes,
-            width=2 * self.width,
-            depth=self.depth,
+            width=width,
+            depth=depth,
         )
+    return VectorInverter(
+        ends.features[0],
+        ends.target[0],
+        guesses=ends.guesses,
+        classes=ends.classes,
+        width=2 * width,
+        depth=depth,
+    )

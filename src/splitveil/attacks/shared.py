@@ -82,9 +82,15 @@ def shared_features(traced: Traced, cuts: Sequence[Cut], x: Tensor) -> dict[str,
     """What heads at several cuts give for `x`, from one pass: (n, f) by cut id."""
     if not cuts:
         return {}
+    found: dict[str, Tensor] = {}
     with evaluating(traced.module), torch.no_grad():
-        parts = [traced.features(batch, cuts) for batch in x.split(BATCH)]
-    return {cut.id: torch.cat([part[cut.id] for part in parts]) for cut in cuts}
+        for start in range(0, len(x), BATCH):
+            for name, rows in traced.stream(x[start : start + BATCH], cuts):
+                if name not in found:
+                    found[name] = rows.new_empty(len(x), rows.shape[1])
+                found[name][start : start + BATCH] = rows
+    parts = {cut.id: [found[name] for name in traced.tensors(cut)] for cut in cuts}
+    return {key: own[0] if len(own) == 1 else torch.cat(own, 1) for key, own in parts.items()}
 
 
 def _images(fittings: Sequence[Fitting]) -> Tensor:

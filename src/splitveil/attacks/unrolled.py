@@ -6,12 +6,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from splitveil.attacks.decoder import residual_inverter
 from splitveil.attacks.groundwork import Groundwork
 from splitveil.attacks.inverse_network import InverseNetwork
 from splitveil.attacks.misfit import Misfit
 from splitveil.errors import BadPlan, KnowledgeMissing
 from splitveil.nets.ends import Ends
-from splitveil.nets.inverter import ImageInverter, VectorInverter
 from splitveil.nets.unrolled import UnrolledInverter
 from splitveil.threat import QueryFree, WhiteBox
 
@@ -50,23 +50,7 @@ class Unrolled(InverseNetwork):
 
     def network(self, ends: Ends) -> nn.Module:
         """The network of one step."""
-        if ends.is_image:
-            return ImageInverter(
-                ends.features,
-                ends.target,
-                guesses=ends.guesses,
-                classes=ends.classes,
-                width=self.width,
-                depth=self.depth,
-            )
-        return VectorInverter(
-            ends.features[0],
-            ends.target[0],
-            guesses=ends.guesses,
-            classes=ends.classes,
-            width=2 * self.width,
-            depth=self.depth,
-        )
+        return residual_inverter(ends, width=self.width, depth=self.depth)
 
     def assembled(self, ends: Ends, laid: Groundwork, knowledge: QueryFree) -> nn.Module:
         if not isinstance(knowledge, WhiteBox):
