@@ -6,7 +6,7 @@ residuals reaches beyond that. Each iteration costs one evaluation of the block.
 1965; Walker and Ni 2011.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,13 +19,13 @@ _PATIENCE = 10
 
 @dataclass(eq=False)
 class _History:
-    """Images still moving: where they are, their last steps and what these did to the residual."""
+    """Images still moving: where they are, how their residuals fell, steps and falls together."""
 
     problem: Problem
     index: Tensor
     flat: Tensor
-    steps: Tensor
     falls: Tensor
+    shifts: Tensor
     gram: Tensor
     first: Tensor
     before: Tensor | None = None
@@ -35,7 +35,7 @@ class _History:
         """Let the other images go."""
         kept = mask.nonzero().flatten()
         self.problem = self.problem.take(kept)
-        for name in ("index", "flat", "steps", "falls", "gram", "first", "before", "residual"):
+        for name in ("index", "flat", "falls", "shifts", "gram", "first", "before", "residual"):
             value = getattr(self, name)
             if value is not None:
                 setattr(self, name, value[kept])
@@ -44,14 +44,14 @@ class _History:
         """Move every image by its mixed residual."""
         move = residual
         if self.before is not None and self.residual is not None:
-            self.steps[:, slot] = self.flat - self.before
-            self.falls[:, slot] = residual - self.residual
-            both = torch.stack([self.falls[:, slot], residual], 2)
-            inner = torch.bmm(self.falls, both).double()
+            fall = residual - self.residual
+            self.falls[:, slot] = fall
+            self.shifts[:, slot] = self.flat - self.before + fall
+            both = torch.stack([fall, residual], 1)
+            inner = torch.bmm(self.falls, both.transpose(1, 2)).double()
             self.gram[:, slot, :], self.gram[:, :, slot] = inner[..., 0], inner[..., 0]
             weights = _weights(self.gram, inner[..., 1]).float()[:, None]
-            past = torch.bmm(weights, self.steps) + torch.bmm(weights, self.falls)
-            move = residual - past[:, 0]
+            move = residual - torch.bmm(weights, self.shifts)[:, 0]
         self.before, self.residual = self.flat, residual
         self.flat = self.flat + move
 
@@ -70,6 +70,8 @@ def mix(problem: Problem, start: Tensor, *, iterations: int, tolerance: float) -
     gram = torch.zeros(n, _MEMORY, _MEMORY, dtype=torch.float64, device=x.device)
     room = best.new_zeros(n, _MEMORY, size)
     index = torch.arange(n, device=x.device)
+    known = tuple(replace(one, goal=one.goal.float()) for one in problem.known)
+    problem = replace(problem, known=known)
     state = _History(problem, index, best.clone(), room, room.clone(), gram, least)
     for round_ in range(iterations):
         if not len(state.index):

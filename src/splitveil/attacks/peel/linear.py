@@ -13,6 +13,9 @@ from splitveil.attacks.peel.pieces import Piece, piece
 from splitveil.errors import BadInput
 from splitveil.partition.flow import Origin, batch_size, device_of, execute
 
+# convolutions in float64 write out every window, of all images at once: more than caches hold
+_AT_ONCE = 1
+
 
 @dataclass(frozen=True, eq=False)
 class Linearised:
@@ -62,6 +65,12 @@ def evaluate(
     gain: float = 1.0,
 ) -> tuple[Tensor, ...]:
     """Values of `targets` as functions of the value x of `source`, in x's precision."""
+    if x.dtype is torch.float64 and x.device.type == "cpu" and len(x) > _AT_ONCE:
+        found = [
+            evaluate(head, steps, source, targets, part, scaled=scaled, gain=gain)
+            for part in x.split(_AT_ONCE)
+        ]
+        return tuple(torch.cat(values) for values in zip(*found, strict=True))
     module = head.module(x.dtype)
     values: dict[fx.Node, Any] = {source: x}
     for node in steps:
