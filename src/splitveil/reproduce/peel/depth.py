@@ -13,7 +13,15 @@ from splitveil.reproduce.claims import Finding, Reading
 from splitveil.reproduce.draws import RESAMPLES, quantity_of
 from splitveil.reproduce.experiment import Arm, Evidence, Experiment, Measured, Scale
 from splitveil.reproduce.peel.claims import DEPTH
-from splitveil.reproduce.peel.networks import cut, mean_of, network, patches, per_image, trained
+from splitveil.reproduce.peel.networks import (
+    among,
+    cut,
+    mean_of,
+    network,
+    patches,
+    per_image,
+    trained,
+)
 from splitveil.rng import Rng
 
 IMAGES, DEPTHS = 8, (1, 2, 4, 8, 16)
@@ -75,7 +83,7 @@ def depth(scale: Scale) -> Experiment:
             dtype=np.float64,
         )
         drawn = np.stack([logs[DRAWN, blocks] for blocks in DEPTHS])
-        on = f"{scale.seeds} networks"
+        on = among(scale.seeds, "as drawn")
         draws = _correlations(drawn, conditions)
         readings = [
             Reading(
@@ -86,7 +94,9 @@ def depth(scale: Scale) -> Experiment:
         ]
         readings += [
             Reading(
-                measured=f"log10 MSE, {kind}, {blocks} blocks", subject=on, quantity=mean_of(found)
+                measured=f"log10 MSE, {blocks} blocks",
+                subject=among(scale.seeds, kind),
+                quantity=mean_of(found),
             )
             for (kind, blocks), found in logs.items()
         ]

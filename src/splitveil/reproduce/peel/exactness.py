@@ -17,6 +17,7 @@ from splitveil.reproduce.peel.claims import EXACT, FAST, HONEST
 from splitveil.reproduce.peel.networks import (
     FOUR,
     accuracy,
+    among,
     cut,
     mean_of,
     patches,
@@ -107,7 +108,7 @@ def exactness(scale: Scale) -> Experiment:
         published = np.log10(np.stack([f["published"] for f in found]))
         gap = np.log10(np.stack([f["chained"][-1] / f["reset"][-1] for f in found]))
         first, second = (one.measured for one in EXACT.criteria)
-        on = f"{len(arms)} trained networks"
+        on = among(scale.seeds, "trained")
         exact = (
             Reading(measured=first, subject=on, quantity=mean_of(ours, "P1")),
             Reading(measured=second, subject=on, quantity=mean_of(ours[:, :SHARED] - published)),
@@ -141,7 +142,7 @@ def speed(scale: Scale) -> Experiment:
 
     def judge(evidence: Evidence) -> tuple[Finding, ...]:
         found = [evidence.take(arm) for arm in arms]
-        on = f"{len(arms)} trained networks"
+        on = among(scale.seeds, "trained")
         readings = tuple(
             Reading(
                 measured=criterion.measured,

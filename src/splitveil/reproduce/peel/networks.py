@@ -176,6 +176,12 @@ def per_image(found: Tensor, x: Tensor) -> PerImage:
     return (found.double() - x.double()).square().flatten(1).mean(1)
 
 
+def among(count: int, kind: str) -> str:
+    """What a number was read on: "1 trained network", "3 networks as drawn"."""
+    many = "network" if count == 1 else "networks"
+    return f"{count} {many} as drawn" if kind == "as drawn" else f"{count} {kind} {many}"
+
+
 def mean_of(values: NDArray[np.float64], *path: str) -> Quantity:
     """The mean of values (networks, images), with an interval for other images and networks.
 

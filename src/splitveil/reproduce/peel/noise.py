@@ -12,7 +12,7 @@ from splitveil.reproduce.bench import Bench
 from splitveil.reproduce.claims import Finding, Reading
 from splitveil.reproduce.experiment import Arm, Evidence, Experiment, Measured, Scale
 from splitveil.reproduce.peel.claims import NOISE
-from splitveil.reproduce.peel.networks import FOUR, cut, mean_of, patches, per_image, trained
+from splitveil.reproduce.peel.networks import FOUR, among, cut, mean_of, patches, per_image, trained
 from splitveil.rng import Rng
 from splitveil.threat import Observation
 
@@ -90,7 +90,7 @@ def noise(scale: Scale) -> Experiment:
         run = np.log10(LEVELS) - np.log10(LEVELS).mean()
         table = np.stack([logs[str(level)] for level in LEVELS])
         slopes = np.tensordot(run, table, 1) / (run**2).sum()
-        on = f"{scale.seeds} trained networks"
+        on = among(scale.seeds, "trained")
         readings = [
             Reading(measured=NOISE.criteria[0].measured, subject=on, quantity=mean_of(slopes))
         ]

@@ -13,6 +13,7 @@ from splitveil.reproduce.experiment import Arm, Evidence, Experiment, Measured, 
 from splitveil.reproduce.peel.claims import RIVALS, SHARES, SKIP
 from splitveil.reproduce.peel.networks import (
     FOUR,
+    among,
     cut,
     jointly,
     mean_of,
@@ -83,7 +84,7 @@ def skips(scale: Scale) -> Experiment:
         errors = {cell: _logs(evidence, arms) for cell, arms in cells.items()}
         gap = errors[JOINT, 0.0] - errors[JOINT, 1.0]
         measured = SKIP.criteria[0].measured
-        on = f"{scale.seeds} networks as drawn"
+        on = among(scale.seeds, "as drawn")
         readings = [Reading(measured=measured, subject=on, quantity=mean_of(gap))]
         readings += [
             Reading(
@@ -107,7 +108,7 @@ def rivals(scale: Scale) -> Experiment:
 
     def judge(evidence: Evidence) -> tuple[Finding, ...]:
         errors = {method: _logs(evidence, arms) for method, arms in cells.items()}
-        on = f"{scale.seeds} trained networks"
+        on = among(scale.seeds, "trained")
         readings = [
             Reading(
                 measured=criterion.measured,

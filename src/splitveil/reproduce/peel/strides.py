@@ -15,7 +15,15 @@ from splitveil.reproduce.bench import Bench
 from splitveil.reproduce.claims import Finding, Reading
 from splitveil.reproduce.experiment import Arm, Evidence, Experiment, Measured, Scale
 from splitveil.reproduce.peel.claims import COUNT, ONE, STRIDE, THREE
-from splitveil.reproduce.peel.networks import cut, mean_of, network, patches, per_image, trained
+from splitveil.reproduce.peel.networks import (
+    among,
+    cut,
+    mean_of,
+    network,
+    patches,
+    per_image,
+    trained,
+)
 from splitveil.rng import Rng
 
 IMAGES, AT_ONCE = 16, 4
@@ -98,7 +106,7 @@ def strides(scale: Scale) -> Experiment:
         found = [evidence.take(arm).arrays for arm in arms]
         block = np.stack([f["block"] for f in found])
         image = np.stack([f["image"] for f in found])
-        on = f"{scale.seeds} networks as drawn"
+        on = among(scale.seeds, "as drawn")
         readings = tuple(
             Reading(measured=criterion.measured, subject=on, quantity=mean_of(values))
             for criterion, values in zip(
@@ -125,7 +133,10 @@ def counts(scale: Scale) -> Experiment:
     def judge(evidence: Evidence) -> tuple[Finding, ...]:
         readings = []
         for (through, ratio, learnt), arms in cells.items():
-            mse = np.concatenate([evidence.take(arm).arrays["mse"] for arm in arms])
+            ended = [found for arm in arms if (found := evidence.find(arm)) is not None]
+            if not ended:
+                continue
+            mse = np.concatenate([found.arrays["mse"] for found in ended])
             subject = f"{through}, {ratio}" + (", trained" if learnt else "")
             wide, narrow = (one.measured for one in COUNT.criteria)
             beside = f"median log10 MSE at {ratio}, trained"
@@ -133,12 +144,15 @@ def counts(scale: Scale) -> Experiment:
             readings.append(
                 Reading(measured=measured, subject=subject, quantity=_median(np.log10(mse)))
             )
-        note = f"{IMAGES} images of one network a cell; intervals over images"
+        if not readings:
+            evidence.take(cells[ONE, "0.67", False][0])
+        counted = ", ".join(f"{one.subject}: {one.quantity.n}" for one in readings)
+        note = f"one network a cell; images that have been attacked: {counted}"
         return (Finding(claim=COUNT, quantities=tuple(readings), seeds=1, note=note),)
 
-    return Experiment(
-        claims=(COUNT,), arms=tuple(arm for arms in cells.values() for arm in arms), judge=judge
-    )
+    # a cell's first images before the second of any, so that a run cut short has all cells
+    arms = tuple(arm for together in zip(*cells.values(), strict=True) for arm in together)
+    return Experiment(claims=(COUNT,), arms=arms, judge=judge)
 
 
 def _median(values: NDArray[np.float64]) -> Quantity:
