@@ -11,6 +11,7 @@
 | `VIB` | a bottleneck of noise priced in nats |
 | `NoPeek`, `HSIC` | a price on dependence between images and features |
 | `Adversarial`, `ResSFL`, `MaxEntropy` | a price on what a decoder learns |
+| `ConditionalEntropy`, `PublishedConditionalEntropy` | a price on what noise lets through |
 """
 
 from splitveil.defences.adversary import Adversarial
@@ -24,6 +25,8 @@ from splitveil.defences.base import (
     TrainedRelease,
 )
 from splitveil.defences.bottleneck import Bottleneck
+from splitveil.defences.conditional_entropy import ConditionalEntropy
+from splitveil.defences.conditional_entropy_published import PublishedConditionalEntropy
 from splitveil.defences.freeze import Freeze
 from splitveil.defences.harden import Hardened, harden
 from splitveil.defences.hsic import HSIC
@@ -55,6 +58,7 @@ __all__ = [
     "Bottleneck",
     "Coarse",
     "Component",
+    "ConditionalEntropy",
     "Distilled",
     "EpochState",
     "Freeze",
@@ -67,6 +71,7 @@ __all__ = [
     "Noise",
     "OneHot",
     "Part",
+    "PublishedConditionalEntropy",
     "Ramp",
     "Released",
     "ResSFL",

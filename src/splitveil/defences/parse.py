@@ -8,6 +8,8 @@ from typing import Any, get_args, get_type_hints
 from splitveil.defences.adversary import Adversarial
 from splitveil.defences.base import Component
 from splitveil.defences.bottleneck import Bottleneck
+from splitveil.defences.conditional_entropy import ConditionalEntropy
+from splitveil.defences.conditional_entropy_published import PublishedConditionalEntropy
 from splitveil.defences.freeze import Freeze
 from splitveil.defences.hsic import HSIC
 from splitveil.defences.imbalance import Imbalance
@@ -26,6 +28,7 @@ from splitveil.release import parse_release
 _KINDS: tuple[type[Component], ...] = (
     Adversarial,
     Bottleneck,
+    ConditionalEntropy,
     Distilled,
     Freeze,
     HSIC,
@@ -35,6 +38,7 @@ _KINDS: tuple[type[Component], ...] = (
     Noise,
     NoPeek,
     OneHot,
+    PublishedConditionalEntropy,
     ResSFL,
     Smoothed,
     VIB,

@@ -1,0 +1,179 @@
+"""Conditional entropy maximisation: a price on what features tell through the noise at a cut."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from splitveil.defences.base import Batch, Component, Part, Setting, written
+from splitveil.errors import BadPlan
+from splitveil.estimators.centroids import ClassClusters, fit_padded, padded
+from splitveil.estimators.rates import MovingClusters, class_rate, follow
+from splitveil.shapes import Features, Labels
+
+_START, _LEAST, _MOST = 0.1, 1e-4, 1e4
+_EXCESS = 10.0
+
+
+@dataclass(frozen=True)
+class ConditionalEntropy(Component):
+    """Lowers `class_rate`, an upper estimate of I(X; Z | Y) per value, at a weight or to a target.
+
+    H(X | Z) = H(X) - I(X; Z), so a lower rate is a higher conditional entropy of the image. The
+    mixture behind the rate follows the features of training's own batches (`follow`), starting from
+    k-means on calibration images; nothing is passed through the network a second time.
+
+    With `weight` w the loss grows by w · rate. With `rate` r in nats per value the weight is found:
+    after every step, w = w exp(pace (rate / r - 1)), the bracket within [-1, 1] (dual
+    ascent); validation then adds 10 nats for every 100 % above r, so that an epoch which misses the
+    target is not the one to keep.
+
+    The rate is an estimate on the images trained on, and its noise that of the batch: it ranks, and
+    `held_out_rate` proves. It counts information against Gaussian noise and is refused without.
+
+    Raises:
+        BadPlan: if not exactly one of weight and rate is given, or a setting is out of range.
+    """
+
+    name: ClassVar[str] = "cem"
+    reference: ClassVar[str] = "conditional entropy maximisation, arXiv 2503.00383; Poole et al."
+
+    weight: float | None = None
+    rate: float | None = None
+    clusters: int = 5
+    memory: float = 200.0
+    covariance: Literal["isotropic", "diagonal"] = "isotropic"
+    pace: float = 0.03
+
+    def __post_init__(self) -> None:
+        if (self.weight is None) == (self.rate is None):
+            raise BadPlan(
+                "cem takes a weight or a target rate in nats per value, one of them: cem(rate=0.1)"
+            )
+        given = self.weight if self.rate is None else self.rate
+        if not 0 < given < math.inf:  # type: ignore[operator]
+            raise BadPlan(f"cem: weight or rate must be positive and finite, got {given}")
+        if self.clusters < 1 or not self.memory > 1 or not 0 < self.pace < math.inf:
+            raise BadPlan(
+                "cem: clusters must be at least 1, memory above 1 row and pace positive, got "
+                f"{self.clusters}, {self.memory:g} and {self.pace:g}"
+            )
+
+    def prepare(self, setting: Setting) -> Part:
+        z, y = calibration(setting, self, self.clusters)
+        rows, there = padded(z, y, setting.classes)
+        found = fit_padded(
+            rows,
+            there,
+            clusters=self.clusters,
+            generator=setting.rng.child("clusters").torch(),
+            diagonal=self.covariance == "diagonal",
+        )
+        target = math.inf if self.rate is None else self.rate
+        memory = Memory(completed(found, z), len(z) / setting.classes)
+
+        def rate(batch: Batch) -> Tensor:
+            state = memory.state
+            return class_rate(batch.features, batch.y, state.clusters, sigma=_noise(batch)).mean()
+
+        def term(batch: Batch) -> Tensor:
+            return rate(batch) * (memory.price if self.weight is None else self.weight)
+
+        def excess(batch: Batch) -> Tensor:
+            return rate(batch) / target - 1
+
+        def missed(batch: Batch) -> Tensor:
+            return _EXCESS * excess(batch).relu()
+
+        def observe(batch: Batch) -> None:
+            if self.rate is not None:
+                memory.ascend(excess(batch), self.pace)
+            memory.follow(batch.features, batch.y, _noise(batch), self.memory)
+
+        return Part(
+            term=term,
+            validation=None if self.rate is None else missed,
+            modules=memory,
+            observe=observe,
+            needs_noise=True,
+        )
+
+    def __str__(self) -> str:
+        return written(self)
+
+
+class Memory(nn.Module):
+    """The mixture that follows the features, and the price that dual ascent has reached."""
+
+    centroids: Tensor
+    variances: Tensor
+    mass: Tensor
+    price: Tensor
+
+    def __init__(self, clusters: ClassClusters, rows: float) -> None:
+        nn.Module.__init__(self)
+        self.register_buffer("centroids", clusters.centroids)
+        self.register_buffer("variances", clusters.variances)
+        self.register_buffer("mass", rows * clusters.shares)
+        self.register_buffer("price", torch.tensor(_START))
+
+    @property
+    def state(self) -> MovingClusters:
+        """The mixture as it stands."""
+        return MovingClusters(
+            clusters=ClassClusters(
+                centroids=self.centroids,
+                variances=self.variances,
+                shares=self.mass / self.mass.sum(1, keepdim=True),
+            ),
+            mass=self.mass,
+        )
+
+    def follow(self, z: Features, y: Labels, sigma: Tensor, memory: float) -> None:
+        """Take in a batch."""
+        moved = follow(self.state, z, y, sigma=sigma, memory=memory)
+        self.centroids.copy_(moved.clusters.centroids)
+        self.variances.copy_(moved.clusters.variances)
+        self.mass.copy_(moved.mass)
+
+    def ascend(self, excess: Tensor, pace: float) -> None:
+        """Raise the price where the rate exceeds its target, lower it where there is slack."""
+        self.price.mul_((pace * excess.clamp(-1, 1)).exp()).clamp_(_LEAST, _MOST)
+
+
+def calibration(setting: Setting, component: Component, clusters: int) -> tuple[Features, Labels]:
+    """Features and labels to begin clusters from.
+
+    Raises:
+        BadPlan: if there is no cut, or no class has as many images as clusters.
+    """
+    z, y = setting.features(component), setting.y
+    assert y is not None  # noqa: S101 - images come with labels
+    largest = int(y.bincount().max())
+    if largest < clusters:
+        raise BadPlan(
+            f"{component}: no class has more than {largest} images to calibrate on, too few for "
+            f"{clusters} clusters: ask for fewer or give more images"
+        )
+    return z.float(), y
+
+
+def completed(found: ClassClusters, z: Features) -> ClassClusters:
+    """Classes without an image get one wide component in the middle of all."""
+    absent = found.shares.sum(1) == 0
+    alone = torch.zeros_like(found.shares[0])
+    alone[0] = 1
+    spread = z.var(0, correction=0)
+    wide = spread if found.variances.shape[2] > 1 else spread.mean()[None]
+    return ClassClusters(
+        centroids=torch.where(absent[:, None, None], z.mean(0), found.centroids),
+        variances=torch.where(absent[:, None, None], wide, found.variances),
+        shares=torch.where(absent[:, None], alone, found.shares),
+    )
+
+
+def _noise(batch: Batch) -> Tensor:
+    assert batch.noise is not None  # noqa: S101 - refused before training
+    return batch.noise
