@@ -70,7 +70,7 @@ def places(scale: Scale) -> Experiment:
             for place, one in found.items()
         )
         note = "; ".join(
-            f"{place}: {one.details['count']}, chained to {one.details['stopped'] or 'the image'}"
+            f"{place}: {one.details['count']}, stops at {one.details['stopped'] or 'nothing'}"
             for place, one in found.items()
         )
         return (Finding(claim=PLACES, quantities=readings, seeds=1, note=note),)
