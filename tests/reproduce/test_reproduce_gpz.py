@@ -20,7 +20,7 @@ from splitveil.reproduce import Bench, Evidence, Measured, Scale, Verdict, load_
 from splitveil.reproduce import bench as bench_module
 from splitveil.reproduce.bench import Reference
 from splitveil.reproduce.experiment import Arm, ArmMissing
-from splitveil.reproduce.gpz import attacks
+from splitveil.reproduce.gpz import attacks, enhanced
 from splitveil.reproduce.gpz.claims import CLAIMS, ENHANCED, NOISES
 from splitveil.reproduce.gpz.enhanced import Enhancement, enhancement
 from splitveil.reproduce.gpz.figures import figures
@@ -275,7 +275,8 @@ def test_the_figures_show_every_network(tmp_path: Path) -> None:
 def test_everything_end_to_end_on_bundled_images(
     on_demo: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attacks, "effort_of", lambda scale: TINY)
+    for module in (attacks, enhanced):
+        monkeypatch.setattr(module, "effort_of", lambda scale: TINY)
     wanted = [claim.id for claim in CLAIMS]
     found = reproduce(load_paper("gpz").plan(Scale(seeds=2), wanted), tmp_path)
     assert not found.failed
