@@ -8,6 +8,8 @@
 | `Freeze` | layers that stay as they are |
 | `Bottleneck` | fewer channels across a cut |
 | `Noise`, `Released` | clipped Gaussian noise, or any release, across a cut |
+| `PCA`, `DCT`, `Tokens`, `Sparse`, `DISCO` | fewer channels, frequencies, tokens or codes |
+| `Shredder` | noise tensors learnt for the network |
 | `VIB` | a bottleneck of noise priced in nats |
 | `NoPeek`, `HSIC` | a price on dependence between images and features |
 | `Adversarial`, `ResSFL`, `MaxEntropy` | a price on what a decoder learns |
@@ -27,6 +29,7 @@ from splitveil.defences.base import (
 from splitveil.defences.bottleneck import Bottleneck
 from splitveil.defences.conditional_entropy import ConditionalEntropy
 from splitveil.defences.conditional_entropy_published import PublishedConditionalEntropy
+from splitveil.defences.disco import DISCO
 from splitveil.defences.freeze import Freeze
 from splitveil.defences.harden import Hardened, harden
 from splitveil.defences.hsic import HSIC
@@ -44,13 +47,20 @@ from splitveil.defences.maxent import MaxEntropy
 from splitveil.defences.noise import Noise
 from splitveil.defences.nopeek import NoPeek
 from splitveil.defences.parse import parse_components
+from splitveil.defences.projection import DCT, PCA
 from splitveil.defences.released import Released
 from splitveil.defences.ressfl import ResSFL
+from splitveil.defences.shredder import Shredder
+from splitveil.defences.sparse import Sparse
+from splitveil.defences.tokens import Tokens
 from splitveil.defences.vib import VIB
 from splitveil.defences.watch import EpochState
 
 __all__ = [
+    "DCT",
+    "DISCO",
     "HSIC",
+    "PCA",
     "VIB",
     "Adversarial",
     "Adversary",
@@ -76,8 +86,11 @@ __all__ = [
     "Released",
     "ResSFL",
     "Setting",
+    "Shredder",
     "Smoothed",
+    "Sparse",
     "Structure",
+    "Tokens",
     "TrainedRelease",
     "harden",
     "parse_components",

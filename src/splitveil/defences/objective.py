@@ -54,10 +54,13 @@ class Objective:
 
     @property
     def companions(self) -> tuple[nn.Module, ...]:
-        """The modules that are trained beside the network, adversaries last."""
-        own = (part.modules for _, part in self.parts)
-        adversaries = (one.network for _, part in self.parts for one in part.adversaries)
-        return (*(module for module in own if module is not None), *adversaries)
+        """The modules that are trained with the network."""
+        return tuple(part.modules for _, part in self.parts if part.modules is not None)
+
+    @property
+    def adversaries(self) -> tuple[nn.Module, ...]:
+        """The networks that are trained against."""
+        return tuple(one.network for _, part in self.parts for one in part.adversaries)
 
     @property
     def frozen(self) -> tuple[str, ...]:

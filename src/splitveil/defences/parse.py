@@ -10,6 +10,7 @@ from splitveil.defences.base import Component
 from splitveil.defences.bottleneck import Bottleneck
 from splitveil.defences.conditional_entropy import ConditionalEntropy
 from splitveil.defences.conditional_entropy_published import PublishedConditionalEntropy
+from splitveil.defences.disco import DISCO
 from splitveil.defences.freeze import Freeze
 from splitveil.defences.hsic import HSIC
 from splitveil.defences.imbalance import Imbalance
@@ -18,8 +19,12 @@ from splitveil.defences.logit_decay import LogitDecay
 from splitveil.defences.maxent import MaxEntropy
 from splitveil.defences.noise import Noise
 from splitveil.defences.nopeek import NoPeek
+from splitveil.defences.projection import DCT, PCA
 from splitveil.defences.released import Released
 from splitveil.defences.ressfl import ResSFL
+from splitveil.defences.shredder import Shredder
+from splitveil.defences.sparse import Sparse
+from splitveil.defences.tokens import Tokens
 from splitveil.defences.vib import VIB
 from splitveil.errors import BadPlan, UnknownName
 from splitveil.naming import resolve
@@ -29,6 +34,8 @@ _KINDS: tuple[type[Component], ...] = (
     Adversarial,
     Bottleneck,
     ConditionalEntropy,
+    DCT,
+    DISCO,
     Distilled,
     Freeze,
     HSIC,
@@ -38,9 +45,13 @@ _KINDS: tuple[type[Component], ...] = (
     Noise,
     NoPeek,
     OneHot,
+    PCA,
     PublishedConditionalEntropy,
     ResSFL,
+    Shredder,
     Smoothed,
+    Sparse,
+    Tokens,
     VIB,
 )
 _NAMES = (*(kind.name for kind in _KINDS), Coarse.name, Ramp.name)

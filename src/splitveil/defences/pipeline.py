@@ -120,6 +120,7 @@ class Pipeline(nn.Module):
         *,
         releases: Sequence[TrainedRelease] = (),
         companions: Sequence[nn.Module] = (),
+        adversaries: Sequence[nn.Module] = (),
         frozen: Sequence[str] = (),
     ) -> None:
         nn.Module.__init__(self)
@@ -134,6 +135,7 @@ class Pipeline(nn.Module):
         self.releases = tuple(releases)
         self.fitted: tuple[Release, ...] = ()
         self.companions = nn.ModuleList(companions)
+        self.adversaries = nn.ModuleList(adversaries)
         self.frozen = tuple(frozen)
         for name, parameter in self.own("named_parameters"):
             if _under(name, self.frozen):
@@ -216,11 +218,11 @@ class Pipeline(nn.Module):
         self.fitted = tuple(fitted)
 
     def shipped(self) -> dict[str, Tensor]:
-        """Copies of all tensors of the network and its structures, without companions."""
+        """Copies of all tensors that decide what ships: all but the adversaries'."""
         return {
             name: value.detach().cpu().clone()
             for name, value in self.state_dict().items()
-            if not name.startswith("companions.")
+            if not name.startswith("adversaries.")
         }
 
     @torch.no_grad()
@@ -340,6 +342,7 @@ def assemble(
         way,
         releases=objective.releases,
         companions=objective.companions,
+        adversaries=objective.adversaries,
         frozen=objective.frozen,
     )
     if not any(parameter.requires_grad for _, parameter in pipeline.own("named_parameters")):

@@ -10,7 +10,8 @@ from torch import nn
 
 from splitveil.errors import BadModel
 from splitveil.naming import is_reference, one_line, resolve
-from splitveil.nets.carriers import CARRIERS, Carrier
+from splitveil.nets.carrier import Carrier
+from splitveil.nets.carriers import CARRIERS
 
 KEY = "grafts"
 

@@ -5,18 +5,21 @@ built again from their class name and `settings` when stored weights are loaded.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-
-class Carrier(nn.Module):
-    """A module that `settings` rebuild: `type(module)(**module.settings)`, tensors apart."""
-
-    def __init__(self, **settings: Any) -> None:
-        nn.Module.__init__(self)
-        self.settings = settings
+from splitveil.nets.carrier import Carrier
+from splitveil.nets.projections import (
+    FirstToken,
+    FromFrequencies,
+    Grouping,
+    LowFrequencies,
+    OtherTokens,
+    Principal,
+    Ungrouping,
+    Unproject,
+)
 
 
 def channels_of(shape: Sequence[int]) -> int:
@@ -141,8 +144,90 @@ def along_channels(values: Tensor, z: Tensor) -> Tensor:
     return values[:, None, None] if z.dim() == 4 else values
 
 
+class ChannelGate(Carrier):
+    """Zeroes all but the `kept` channels that a small network scores highest, image by image.
+
+    Kept channels are weighed by the sigmoid of their score, which is how the scores learn.
+    """
+
+    def __init__(self, channels: int, kept: int) -> None:
+        Carrier.__init__(self, channels=channels, kept=kept)
+        hidden = max(4, channels // 2)
+        self.score = nn.Sequential(
+            nn.Linear(channels, hidden), nn.SiLU(), nn.Linear(hidden, channels)
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map (n, c, h, w) or (n, t, c) to the same shape."""
+        maps = z.dim() == 4
+        scores = self.score(z.mean((2, 3)) if maps else z.mean(1))
+        least = scores.topk(self.settings["kept"], 1).values[:, -1:]
+        gate = 2 * scores.sigmoid() * (scores >= least)
+        return z * (gate[:, :, None, None] if maps else gate[:, None])
+
+
+class SparseCode(Carrier):
+    """Codes of a learnt dictionary by `steps` of locally competitive activity.
+
+    u <- u + (W'z - u - (W'W - I) a) / 2, a = the part of u above `threshold`, per place.
+    """
+
+    def __init__(self, shape: Sequence[int], codes: int, steps: int, threshold: float) -> None:
+        Carrier.__init__(self, shape=list(shape), codes=codes, steps=steps, threshold=threshold)
+        start = torch.empty(channels_of(shape), codes)
+        nn.init.orthogonal_(start)
+        self.dictionary = nn.Parameter(start)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map maps, tokens or vectors to `codes` channels."""
+        maps = z.dim() == 4
+        values = z.movedim(1, -1) if maps else z
+        drive = values @ self.dictionary
+        rivals = self.dictionary.T @ self.dictionary
+        threshold = self.settings["threshold"]
+        state = drive
+        for _ in range(self.settings["steps"]):
+            active = nn.functional.softshrink(state, threshold)
+            state = state + 0.5 * (drive - state - active @ rivals + active)
+        codes = nn.functional.softshrink(state, threshold)
+        return codes.movedim(-1, 1) if maps else codes
+
+
+class SparseDecode(Carrier):
+    """The way back from `SparseCode`: a dictionary of its own."""
+
+    def __init__(self, shape: Sequence[int], codes: int) -> None:
+        Carrier.__init__(self, shape=list(shape), codes=codes)
+        start = torch.empty(codes, channels_of(shape))
+        nn.init.orthogonal_(start)
+        self.dictionary = nn.Parameter(start)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map codes to (n, *shape)."""
+        out = z.movedim(1, -1) @ self.dictionary if z.dim() == 4 else z @ self.dictionary
+        return out.movedim(-1, 1) if z.dim() == 4 else out
+
+
 CARRIERS: dict[str, type[Carrier]] = {
-    kind.__name__: kind for kind in (Gather, Narrow, Spread, Through, Widen)
+    kind.__name__: kind
+    for kind in (
+        ChannelGate,
+        FirstToken,
+        FromFrequencies,
+        Gather,
+        Grouping,
+        LowFrequencies,
+        Narrow,
+        OtherTokens,
+        Principal,
+        SparseCode,
+        SparseDecode,
+        Spread,
+        Through,
+        Ungrouping,
+        Unproject,
+        Widen,
+    )
 }
 
 
