@@ -49,7 +49,7 @@ def test_a_smaller_audit_takes_nothing_from_a_larger_one(data: Path, tmp_path: P
 
 
 def test_two_small_audits_stand_side_by_side(data: Path, tmp_path: Path) -> None:
-    names = [cut.name for cut in preview(plan(data)).prepared.cuts]
+    names = list(preview(plan(data)).cuts)
     few = {"attacks": ["Ridge()"], "releases": ["none"]}
     for name in (names[-1], names[0]):
         run_audit(plan(data, cuts=[name], **few), tmp_path)

@@ -224,9 +224,14 @@ def test_pairs_are_two_files() -> None:
         toys.plan(["a.npz"])
 
 
-def test_no_dry_run_without_a_model() -> None:
-    with pytest.raises(BadPlan, match="dry run needs a model"):
-        preview(toys.plan(["a.npz", "b.npz"]))
+def test_a_dry_run_counts_what_a_run_does(tmp_path: Path) -> None:
+    asked = toys.plan(toys.files(tmp_path))
+    found = preview(asked)
+    run = run_audit(asked, tmp_path / "run")
+    assert {trial.id for trial in found.trials} == {o.trial.id for o in run.outcomes()}
+    assert found.cuts == ("given",)
+    assert found.seconds > 0
+    assert found.bytes > 1e8
 
 
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -237,3 +242,21 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert Path(said["report"]).exists()
     assert command([*words, "--size", "8"]) == BAD_INPUT
     assert "pairs leave no room for data" in capsys.readouterr().err
+
+
+def test_every_verb_works_on_pairs_or_says_why_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["audit", "--pairs", *toys.files(tmp_path), "--attack", "Ridge()", "--jobs", "0"]
+    folder = str(tmp_path / "run")
+    assert command([*words, "--dry-run"]) == DONE
+    assert "3 trials at 1 cut:" in capsys.readouterr().out
+    assert not Path(folder).exists()
+    assert command([*words, "--out", folder]) == DONE
+    assert command(["report", folder]) == DONE
+    capsys.readouterr()
+    for verb in ("select", "zone"):
+        assert command([verb, folder]) == BAD_INPUT
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert "there is nothing to choose between, audit the model itself" in said

@@ -240,7 +240,7 @@ def test_a_failing_attack_sinks_nothing(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_killed_worker_is_a_failed_trial_with_advice(data: Path, tmp_path: Path) -> None:
-    cut = preview(plan(data)).prepared.cuts[0].name
+    cut = preview(plan(data)).cuts[0]
     run = run_audit(
         plan(
             data,

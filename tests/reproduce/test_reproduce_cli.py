@@ -69,3 +69,18 @@ def test_every_paper_loads_and_lists_each_claim_once() -> None:
         ids = [claim.id for claim in paper.claims]
         assert len(set(ids)) == len(ids)
         assert all(one.startswith(f"{name}.") for one in ids)
+
+
+@pytest.mark.usefixtures("toy")
+@pytest.mark.parametrize("verb", ["report", "select", "zone"])
+def test_its_folder_is_no_audit(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["reproduce", "toy", "--claims", "C1", "--json", "--out", str(tmp_path)]) == 0
+    capsys.readouterr()
+    assert run([verb, str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "reproduces claims of toy" in said
+    assert "findings.md" in said
+    assert not (tmp_path / "report.html").exists()

@@ -10,11 +10,12 @@ from typing import Any
 from splitveil.audit.course import INTERRUPTED, finish, record
 from splitveil.audit.events import Begun, Ended, OnEvent, Utility, Warned, ignore
 from splitveil.audit.executors import Executor, InProcess, Make, Processes, Work
-from splitveil.audit.grid import EVERY_CUT, Grid, build_grid
+from splitveil.audit.grid import EVERY_CUT, build_grid
 from splitveil.audit.manifest import describe, joined
-from splitveil.audit.pairs.run import run_pairs
+from splitveil.audit.pairs.run import preview_pairs, run_pairs
 from splitveil.audit.plan import AuditPlan, default_folder
 from splitveil.audit.prepare import Prepared, accuracy_trial, prepare
+from splitveil.audit.preview import Preview
 from splitveil.audit.schedule import Left, Schedule
 from splitveil.audit.scoring import SHOWN, pixels
 from splitveil.audit.settings import to_toml
@@ -26,10 +27,10 @@ from splitveil.audit.subject import (
 from splitveil.audit.verdict import summarise
 from splitveil.audit.workbench import MakeWorkbench, Workbench, one_thread
 from splitveil.data import Splits
-from splitveil.errors import BadPlan, StorageFailed
+from splitveil.errors import StorageFailed
 from splitveil.models import LoadedModel, check_accuracy, class_order_hint
 from splitveil.partition import Cut
-from splitveil.records import Outcome, Status, Trial
+from splitveil.records import Outcome, Status
 
 _IMAGES = ".images.safetensors"
 
@@ -44,48 +45,22 @@ class _Ready:
         return self.bench.do
 
 
-@dataclass(frozen=True, kw_only=True)
-class Preview:
-    """What a run would do: its trials, the cells left out, expected time and memory."""
-
-    prepared: Prepared
-    grid: Grid
-    seconds: float
-    bytes: int
-
-    @property
-    def trials(self) -> tuple[Trial, ...]:
-        """Every trial, the scoring of the uncut model first."""
-        return (accuracy_trial(self.prepared), *(job.trial for job in self.grid.jobs))
-
-    @property
-    def left(self) -> tuple[Left, ...]:
-        """What would not be attacked, and why."""
-        return self.grid.left
-
-    def counts(self) -> dict[str, int]:
-        """Trials by task and method."""
-        found: dict[str, int] = {}
-        for trial in self.trials:
-            name = trial.method.partition("(")[0]
-            found[name] = found.get(name, 0) + 1
-        return found
-
-
 def preview(plan: AuditPlan, *, on_event: OnEvent = ignore) -> Preview:
     """What `run_audit` would do, without attacking anything.
 
     Raises:
-        AuditError: as `run_audit`, for a model, data or plan that cannot be used.
+        AuditError: as `run_audit`, for a model, data, pairs or plan that cannot be used.
     """
     if plan.pairs:
-        raise BadPlan("a dry run needs a model: pairs are attacked once, at one cut")
+        return preview_pairs(plan, on_event=on_event)
     with one_thread():
         prepared = prepare(plan, on_event=on_event)
         grid = build_grid(plan, prepared.scope, prepared.cuts, prepared.sizes, prepared.output)
     return Preview(
-        prepared=prepared,
-        grid=grid,
+        trials=(accuracy_trial(prepared), *(job.trial for job in grid.jobs)),
+        left=grid.left,
+        cuts=tuple(cut.name for cut in prepared.cuts),
+        names=prepared.names,
         seconds=grid.seconds(plan.workers),
         bytes=grid.memory(plan.workers),
     )

@@ -312,6 +312,22 @@ def open_run(path: str | Path) -> Run:
     return Run(folder)
 
 
+def open_audit(path: str | Path) -> Run:
+    """As `open_run`, for a folder that holds an audit.
+
+    Raises:
+        BadPlan: if there is no run at `path`, or it reproduces a paper.
+    """
+    run = open_run(path)
+    paper = run.manifest.get("reproduce")
+    if paper is not None:
+        raise BadPlan(
+            f"{run.path} reproduces claims of {paper}, it is no audit: read its findings in "
+            f"{run.path / 'findings.md'}"
+        )
+    return run
+
+
 def scope_of(**shared: Any) -> str:
     """The digest of all that a run's trials share; two runs with another scope never mix."""
     return digest(shared)

@@ -222,7 +222,7 @@ def _preview(plan: "AuditPlan", json_: bool) -> None:
     with Screen(own_data=not plan.is_demo) as screen:
         found = preview(plan, on_event=screen)
     counts = found.counts()
-    names = {cut.id: cut.name for cut in found.prepared.cuts}
+    names = found.names
     if json_:
         described = {
             "trials": len(found.trials),
@@ -230,7 +230,7 @@ def _preview(plan: "AuditPlan", json_: bool) -> None:
             "seconds": round(found.seconds, 1),
             "limit_seconds": plan.limits.seconds if plan.budget != "full" else None,
             "bytes": found.bytes,
-            "cuts": list(names.values()),
+            "cuts": list(found.cuts),
             "not_attacked": [
                 {
                     "cut": names.get(left.trial.cut, left.trial.cut),
@@ -244,7 +244,9 @@ def _preview(plan: "AuditPlan", json_: bool) -> None:
         typer.echo(json.dumps(described, indent=1))
         return
     methods = ", ".join(f"{count} {name}" for name, count in counts.items())
-    typer.echo(f"{len(found.trials)} trials at {len(names)} cuts: {methods}.")
+    places = "1 cut" if len(found.cuts) == 1 else f"{len(found.cuts)} cuts"
+    beside = " and what the network answers" if len(names) > len(found.cuts) else ""
+    typer.echo(f"{len(found.trials)} trials at {places}{beside}: {methods}.")
     typer.echo(
         f"About {clock(found.seconds)} with {max(1, plan.workers)} workers, and "
         f"{found.bytes / 1e9:.1f} GB of memory. Nothing was attacked."

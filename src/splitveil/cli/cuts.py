@@ -40,10 +40,13 @@ def cuts(
     What crosses, and what each side must compute. Bytes are for one image before any entropy
     coding; times are measured here, on one thread, for one image.
 
+    Outputs are listed after the cuts: attacked in every audit, and no place to cut.
+
     Example: `splitveil cuts vgg`
     """
     import json
 
+    from splitveil.audit import outputs
     from splitveil.errors import UnsupportedCut
     from splitveil.models import load_model
     from splitveil.partition import measure_costs, trace
@@ -71,10 +74,14 @@ def cuts(
             "trainable": traced.trainable,
             "notes": [*loaded.notes, *traced.notes],
             "cuts": [cost.to_json() for cost in costs],
+            "outputs": [channel.to_json() for channel in outputs.channels(traced.output)],
         }
         typer.echo(json.dumps(described, indent=1))
     else:
         _print(loaded, costs, [*loaded.notes, *traced.notes])
+        for channel in outputs.channels(traced.output):
+            values = f"{channel.cut.layout.size:,} values an image"
+            typer.echo(f"Output: {channel.name}, {values}; attacked in every audit, no cut.")
 
 
 def example_for(loaded: "LoadedModel", channels: int | None, size: int | None) -> "Tensor":

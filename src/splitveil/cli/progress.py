@@ -82,8 +82,9 @@ class Screen:
 
     def _begin(self, event: Begun) -> None:
         kept = f", {event.kept} already in the folder" if event.kept else ""
+        places = "1 cut" if event.cuts == 1 else f"{event.cuts} cuts"
         self._console.print(
-            f"{event.todo} trials at {event.cuts} cuts{kept}; about {clock(event.seconds)} with "
+            f"{event.todo} trials at {places}{kept}; about {clock(event.seconds)} with "
             f"{max(1, event.jobs)} worker{'s' if event.jobs > 1 else ''}"
         )
         self._bar.update(self._task, description="Attacking", total=event.todo, left="")

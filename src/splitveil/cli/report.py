@@ -28,10 +28,10 @@ def report(
     """
     import json
 
-    from splitveil.audit.store import open_run
+    from splitveil.audit.store import open_audit
     from splitveil.report import write_report
 
-    open_run(run)
+    open_audit(run)
     path = write_report(run, show_images=show_images)
     if json_:
         typer.echo(json.dumps({"run": str(run), "report": str(path)}))

@@ -181,7 +181,7 @@ def select(
 
     Example: `splitveil select splitveil-audit/vgg-demo --max-latency 20ms --bandwidth 10Mbit`
     """
-    from splitveil.audit.store import open_run
+    from splitveil.audit.store import open_audit
     from splitveil.cli import question as asked
     from splitveil.select import Question, read_profile, read_records
 
@@ -198,7 +198,7 @@ def select(
     links = asked.links_of(bandwidth or (), bandwidth_trace or (), rtt, limits)
     energy = asked.energy_of(joules_per_gflop, joules_per_megabyte, limits)
     prefer = asked.preference_of(weigh, knee, links, energy)
-    runs = tuple(open_run(path) for path in (run, *(also or ())))
+    runs = tuple(open_audit(path) for path in (run, *(also or ())))
     question = Question(
         runs=tuple(read_records(one) for one in runs),
         limits=limits,

@@ -46,7 +46,7 @@ def zone(
     """
     import json
 
-    from splitveil.audit.store import open_run
+    from splitveil.audit.store import open_audit
     from splitveil.cli import DONE, INCONCLUSIVE
     from splitveil.select import find_zone, read_records
     from splitveil.select.units import count
@@ -58,7 +58,7 @@ def zone(
             ("most_flops", max_edge_flops),
         )
     }
-    records = read_records(open_run(run))
+    records = read_records(open_audit(run))
     found = find_zone(records, **most)
     decided = found.start is not None or not found.undecided
     if json_:

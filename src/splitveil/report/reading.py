@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from splitveil.audit.joint import best_bound, error_bounds
-from splitveil.audit.store import Run, open_run
+from splitveil.audit.store import Run, open_audit
 from splitveil.errors import BadInput, StorageFailed
 from splitveil.quantities import Quantity
 from splitveil.records import Outcome, Status, Task
@@ -301,7 +301,7 @@ def read_report(path: str | Path) -> Report:
         BadPlan: if `path` holds no run.
         StorageFailed: if its manifest or records cannot be read at all.
     """
-    run = open_run(path)
+    run = open_audit(path)
     manifest, summary = run.manifest, _summary(run)
     outcomes = tuple(run.outcomes())
     spreads, bounds = _spreads(outcomes), _bounds(outcomes)

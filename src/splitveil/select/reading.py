@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from splitveil.audit.store import Run
-from splitveil.errors import StorageFailed
+from splitveil.audit.verdict import PAIRS
+from splitveil.errors import BadPlan, StorageFailed
 from splitveil.records import Outcome, Status, Task
 
 
@@ -72,6 +73,7 @@ def read_records(run: Run) -> Records:
     """What a run's folder holds, finished or interrupted; outputs, no place to cut, are left out.
 
     Raises:
+        BadPlan: if pairs were audited: they come from one cut of a network that is not known.
         StorageFailed: if the manifest or the records cannot be read.
     """
     try:
@@ -79,6 +81,11 @@ def read_records(run: Run) -> Records:
     except StorageFailed:
         summary = {}
     manifest = run.manifest
+    if (manifest.get("threat") or {}).get("knowledge") == PAIRS:
+        raise BadPlan(
+            f"{run.path} is an audit of pairs, which come from one cut of a network that is not "
+            "known: there is nothing to choose between, audit the model itself"
+        )
     outputs = {channel["cut"]["id"] for channel in manifest.get("outputs", ())}
     outcomes = tuple(one for one in run.outcomes() if one.trial.cut not in outputs)
     return Records(path=run.path, manifest=manifest, summary=summary, outcomes=outcomes)

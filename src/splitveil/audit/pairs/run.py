@@ -13,10 +13,12 @@ from splitveil.audit.course import INTERRUPTED, finish, record
 from splitveil.audit.estimates import Sizes, expected_bytes, expected_seconds, measure_rate
 from splitveil.audit.events import Begun, Ended, OnEvent, Stage, Warned, ignore
 from splitveil.audit.executors import Executor, InProcess, Make, Processes, Work
+from splitveil.audit.grid import Grid
 from splitveil.audit.manifest import plan_of
 from splitveil.audit.pairs.bench import MakePairsBench, PairsBench, open_bench
 from splitveil.audit.pairs.case import Case
 from splitveil.audit.plan import AuditPlan
+from splitveil.audit.preview import Preview
 from splitveil.audit.recipes import read_attack
 from splitveil.audit.schedule import DEAR, Job, Left, Schedule
 from splitveil.audit.scoring import SHOWN, pixels
@@ -71,26 +73,56 @@ def run_pairs(
         StorageFailed: if something cannot be written; what was written stays.
         WorkerLost: if worker processes cannot be kept alive.
     """
+    with one_thread():
+        bench = _opened(plan, on_event)
+        with Store(folder) as store:
+            return _run(plan, bench, store, on_event, executor)
+
+
+def preview_pairs(plan: AuditPlan, *, on_event: OnEvent = ignore) -> Preview:
+    """What `run_pairs` would do, without attacking anything.
+
+    Raises:
+        BadInput: as `run_pairs`.
+    """
+    with one_thread():
+        bench = _opened(plan, on_event)
+        jobs, left = plan_jobs(plan, bench.case, _scope(plan, bench.case))
+    cut = bench.case.cut
+    grid = Grid(jobs=tuple(jobs), left=tuple(left))
+    return Preview(
+        trials=tuple(job.trial for job in jobs),
+        left=grid.left,
+        cuts=(cut.name,),
+        names={cut.id: cut.name},
+        seconds=grid.seconds(plan.workers),
+        bytes=grid.memory(plan.workers),
+    )
+
+
+def _opened(plan: AuditPlan, on_event: OnEvent) -> PairsBench:
+    """Check the plan and read its pairs."""
     plan.check_pairs()
     for text in plan.attacks:
         read_attack(text)
-    with one_thread():
-        on_event(Stage("Reading pairs"))
-        bench = open_bench(plan)
-        with Store(folder) as store:
-            return _run(plan, bench, store, on_event, executor)
+    on_event(Stage("Reading pairs"))
+    return open_bench(plan)
+
+
+def _scope(plan: AuditPlan, case: Case) -> str:
+    return scope_of(
+        pairs=case.digests,
+        threat=asdict(plan.threat),
+        pixel_range=plan.data.pixel_range,
+        division=plan.seed,
+    )
 
 
 def _run(
     plan: AuditPlan, bench: PairsBench, store: Store, on_event: OnEvent, executor: Executor | None
 ) -> Run:
     case = bench.case
-    scope = scope_of(
-        pairs=case.digests,
-        threat=asdict(plan.threat),
-        pixel_range=plan.data.pixel_range,
-        division=plan.seed,
-    )
+    scope = _scope(plan, case)
     store.claim(scope)
     for message in store.mend():
         on_event(Warned(message))
