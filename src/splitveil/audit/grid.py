@@ -161,7 +161,7 @@ def _outputs(plan: AuditPlan, output: Cut | None) -> list[_Cell]:
     named = output is not None and not {output.id, output.name}.isdisjoint(plan.cuts)
     own = tuple(read_attack(text)[0] for text in plan.attacks) if named else ()
     return [
-        _Cell(Task.ATTACK, channel.cut, method, channel.release, plan.seed)
+        _Cell(Task.ATTACK, channel.cut, method, channel.release, plan.seed, rank=0)
         for channel in channels(output)
         for method in (*channel.attacks, *own)
     ]
