@@ -150,7 +150,7 @@ def test_the_noise_needed_buys_what_it_says() -> None:
 
     auxiliary = cell(gaussian()).z
     rms = GaussianNoise(sigma=1.0).fit(auxiliary).sigma
-    weak, strong = (noise_claims(plain, auxiliary, floor, score) for floor in (0.5, 3.0))
+    weak, strong = (noise_claims(plain, lambda: auxiliary, floor, score) for floor in (0.5, 3.0))
     for found in (weak, strong):
         assert found.details["release"] == f"gaussian(sigma={found.quantities['noise'].value:g})"
         assert found.quantities["bought"].is_bound
@@ -160,7 +160,7 @@ def test_the_noise_needed_buys_what_it_says() -> None:
     assert strong.quantities["noise"].value > weak.quantities["noise"].value
     assert scored == pytest.approx([f.quantities["noise"].value * rms for f in (weak, strong)])
     assert weak.quantities["accuracy_there"].value == 0.5
-    nothing = noise_claims(plain, auxiliary, 1e6, score)
+    nothing = noise_claims(plain, lambda: auxiliary, 1e6, score)
     assert "more private images" in nothing.details["without"]["noise"]  # type: ignore[index]
     assert {"payload", "leak_floor"} <= set(nothing.quantities)
 

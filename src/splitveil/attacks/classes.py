@@ -7,6 +7,8 @@ from torch import Tensor
 
 from splitveil.shapes import Labels
 
+_COLUMNS = 1024
+
 
 @dataclass(frozen=True, eq=False)
 class Classes:
@@ -38,7 +40,7 @@ class Classes:
         """
         table = values.new_empty(len(self.seen) + 1, values.shape[1])
         counts = torch.bincount(rows, minlength=len(table)).double().clamp(min=1)[:, None]
-        for out, chunk in zip(table.split(4096, dim=1), values.split(4096, dim=1), strict=True):
+        for out, chunk in zip(table.split(_COLUMNS, 1), values.split(_COLUMNS, 1), strict=True):
             chunk = chunk.double()
             sums = chunk.new_zeros(len(table), chunk.shape[1]).index_add_(0, rows, chunk)
             out.copy_(sums / counts)

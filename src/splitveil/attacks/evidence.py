@@ -8,6 +8,7 @@ from torch import Tensor
 
 from splitveil.attacks.base import Adversary
 from splitveil.attacks.classes import Classes
+from splitveil.attacks.memory import piecewise
 from splitveil.errors import BadInput, BudgetExceeded, KnowledgeMissing
 from splitveil.nets import evaluating
 from splitveil.partition.layout import Layout
@@ -114,7 +115,7 @@ def gather(
             f"the head gave features of shape {tuple(z.shape)}, the layout says "
             f"(n, {knowledge.layout.size}): split the model again"
         )
-    if not torch.isfinite(z).all():
+    if not all(bool(value.isfinite()) for value in z.aminmax()):  # NaN is passed on
         raise BadInput("features of auxiliary images are not finite: check the model's weights")
     return Evidence(found.x, found.rows, found.classes, found.shape, z, knowledge.layout)
 
@@ -129,7 +130,7 @@ def transmitted(knowledge: Pairs, x: Tensor, rng: Rng) -> Tensor:
 def encode(knowledge: WhiteBox, x: Tensor) -> Tensor:
     """What the head gives for `x`, before any release: shape (n, f)."""
     with evaluating(knowledge.head):
-        return torch.cat([knowledge.head(batch) for batch in x.split(BATCH)])
+        return piecewise(knowledge.head, x, BATCH)
 
 
 @torch.no_grad()

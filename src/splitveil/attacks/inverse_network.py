@@ -23,7 +23,7 @@ from splitveil.shapes import Targets
 from splitveil.threat import Observation, Pairs, QueryFree
 from splitveil.training import Schedule, fit
 
-_BATCH = 256
+_BATCH = 64
 _AVERAGE = 0.99
 
 

@@ -1,9 +1,10 @@
-"""Go on with half of it where memory gives out."""
+"""What large tensors take: go on with half where memory gives out, hold nothing twice."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from splitveil.errors import BudgetExceeded
 
@@ -28,6 +29,22 @@ def halving(work: Callable[[int], _Found], size: int) -> _Found:
                     "cut that sends less"
                 ) from error
         size = max(1, size // 2)
+
+
+def piecewise(work: Callable[[Tensor], Tensor], rows: Tensor, size: int) -> Tensor:
+    """`work(rows)` done `size` rows at a time, each part written where it belongs.
+
+    Joining the parts afterwards would hold the whole twice.
+    """
+    first = work(rows[:size])
+    if len(rows) <= size:
+        return first
+    whole = first.new_empty(len(rows), *first.shape[1:])
+    whole[:size] = first
+    for start in range(size, len(rows), size):
+        part = slice(start, start + size)
+        whole[part] = work(rows[part])
+    return whole
 
 
 def _ran_out(error: Exception) -> bool:

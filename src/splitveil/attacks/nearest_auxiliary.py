@@ -9,6 +9,7 @@ from torch import Tensor
 from splitveil.attacks.base import Attack, Reconstructor
 from splitveil.attacks.classes import Classes
 from splitveil.attacks.evidence import gather, in_shape, observed
+from splitveil.attacks.memory import piecewise
 from splitveil.errors import BadPlan
 from splitveil.partition.layout import Layout
 from splitveil.rng import Rng
@@ -16,14 +17,19 @@ from splitveil.shapes import Targets
 from splitveil.threat import Observation, Pairs, QueryFree
 
 _QUERIES = 512
+_TOGETHER = 64
 
 
 @dataclass(frozen=True, eq=False)
 class Gallery(Reconstructor):
-    """Auxiliary targets (n, d) with centred features (n, f) and their label rows."""
+    """Auxiliary targets (n, d), their features (n, f) and label rows.
+
+    `squared` (n,) are squared distances of the features from `centre`.
+    """
 
     x: Tensor
     z: Tensor
+    squared: Tensor
     centre: Tensor
     rows: Tensor
     classes: Classes
@@ -32,14 +38,15 @@ class Gallery(Reconstructor):
 
     def __call__(self, observation: Observation, rng: Rng) -> Targets:
         z, rows = observed(observation, self.layout, self.classes, self.x.device)
-        squared = self.z.square().sum(1)
         # stays False everywhere for a class without examples, or without labels
         other = torch.ones(len(self.classes.seen) + 1, len(self.x), dtype=torch.bool)
         other = other.to(self.x.device)
         other[self.rows, torch.arange(len(self.x), device=self.x.device)] = False
         other[-1] = False
         nearest = [
-            torch.where(other[r], torch.inf, squared - 2 * (q - self.centre) @ self.z.T).argmin(1)
+            torch.where(
+                other[r], torch.inf, self.squared - 2 * (q - self.centre) @ self.z.T
+            ).argmin(1)
             for q, r in zip(z.split(_QUERIES), rows.split(_QUERIES), strict=True)
         ]
         return in_shape(self.x[torch.cat(nearest)], self.shape)
@@ -66,10 +73,11 @@ class NearestAuxiliary(Attack):
 
     def fit(self, knowledge: QueryFree, rng: Rng) -> Reconstructor:
         found = gather(self, knowledge, rng, limit=self.samples)
-        centre = found.z.double().mean(0).float()
+        centre = found.classes.means(found.z, found.rows)[-1]
         return Gallery(
             found.x,
-            found.z - centre,
+            found.z,
+            piecewise(lambda z: (z - centre).square().sum(1), found.z, _TOGETHER),
             centre,
             found.rows,
             found.classes,

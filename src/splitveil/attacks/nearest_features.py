@@ -9,6 +9,7 @@ from torch import Tensor
 from splitveil.attacks.base import Attack, Reconstructor
 from splitveil.attacks.classes import Classes
 from splitveil.attacks.evidence import Evidence, gather, in_shape, observed
+from splitveil.attacks.memory import piecewise
 from splitveil.errors import BadPlan
 from splitveil.partition.layout import Layout
 from splitveil.rng import Rng
@@ -16,6 +17,7 @@ from splitveil.shapes import Targets
 from splitveil.threat import Observation, Pairs, QueryFree
 
 _QUERIES = 128
+_COLUMNS = 2048
 _HELD_OUT = 512
 _NEIGHBOURS = (1, 2, 4, 8, 16, 32)
 
@@ -24,10 +26,12 @@ _NEIGHBOURS = (1, 2, 4, 8, 16, 32)
 class Neighbourhood:
     """Features (n, f), centred and divided by `scale` (f), and the label row of each.
 
-    Rows of a class see their own class only; the last row, of no class, sees everything.
+    `squared` (n) are their squared lengths. Rows of a class see their own class only; the last row,
+    of no class, sees everything.
     """
 
     z: Tensor
+    squared: Tensor
     centre: Tensor
     scale: Tensor
     rows: Tensor
@@ -39,18 +43,22 @@ class Neighbourhood:
 
         A feature that does not vary counts nothing in the second form.
         """
-        spread, centre = torch.var_mean(found.z.double(), 0, correction=0)
+        columns = (part.double() for part in found.z.split(_COLUMNS, 1))
+        parts = [torch.var_mean(part, 0, correction=0) for part in columns]
+        spread, centre = (torch.cat(part) for part in zip(*parts, strict=True))
         scale = torch.ones_like(spread)
         if standardised:
             scale = torch.where(spread > 1e-12 * spread.max(), spread.sqrt(), torch.inf)
         scale, centre = scale.float(), centre.float()
         nobody = len(found.classes.seen)
-        return Neighbourhood((found.z - centre) / scale, centre, scale, found.rows, nobody)
+        z = (found.z - centre).div_(scale)
+        squared = piecewise(lambda part: part.square().sum(1), z, _QUERIES)
+        return Neighbourhood(z, squared, centre, scale, found.rows, nobody)
 
     def distances(self, z: Tensor, rows: Tensor) -> Tensor:
         """Squared distances (q, n), infinite to members of another class."""
         query = (z - self.centre) / self.scale
-        squared = query.square().sum(1, keepdim=True) + self.z.square().sum(1)
+        squared = query.square().sum(1, keepdim=True) + self.squared
         squared = (squared - 2 * query @ self.z.T).clamp(min=0)
         return squared.masked_fill(self.hidden(rows), torch.inf)
 
@@ -121,12 +129,14 @@ class NearestFeatures(Attack):
         order = torch.randperm(len(found.x), generator=rng.child("left out").torch())
         own = order[:_HELD_OUT].to(found.x.device)
         tried = []
-        for standardised in (False, True):
+        for standardised in (False, True):  # one at a time: each is a copy of all features
             near = Neighbourhood.of(found, standardised=standardised)
             errors = left_out_errors(near, found, own, counts)
+            del near
             least = int(errors.argmin())
-            tried.append((float(errors[least]), counts[least], near))
-        _, count, near = min(tried, key=lambda each: each[0])
+            tried.append((float(errors[least]), counts[least], standardised))
+        _, count, standardised = min(tried, key=lambda each: each[0])
+        near = Neighbourhood.of(found, standardised=standardised)
         return Averaged(found.x, near, count, found.classes, found.layout, found.shape)
 
 

@@ -18,7 +18,7 @@ from splitveil.rng import Rng
 from splitveil.shapes import Targets
 from splitveil.threat import Observation, Pairs, QueryFree
 
-_VALUES = 2**24
+_VALUES = 2**22
 _OPERATIONS = 2e10
 _PENALTIES = 40
 _FOLDS = 4
@@ -53,7 +53,7 @@ class Local(Reconstructor):
 
     def predict(self, z: Tensor, rows: Tensor) -> Tensor:
         """Map z (n, f) and label rows (n,) to targets (n, d), not clamped."""
-        step = max(1, _VALUES // (self.x_mean.shape[1] + self.layout.size))
+        step = max(1, _VALUES // 4 // (self.x_mean.shape[1] + self.layout.size))
         parts = [
             self.x_mean[r] + self._moved(q - self.z_mean[r])
             for q, r in zip(z.split(step), rows.split(step), strict=True)
@@ -190,13 +190,15 @@ def _solve(
             total += float(x.double().square().sum())
         return _Moments(gram, cross, total, len(indices) * cells)
 
-    tried = []
+    best: tuple[float, float, int, list[_Moments]] | None = None
     for side in sides:
         share = -(-_images(grid, side) // len(folds))
         parts = [moments(fold[:share], side) for fold in folds]
         error, ratio = _choose(sum(parts[2:], parts[1]), parts[0])
-        tried.append((error, ratio, side, parts))
-    error, ratio, side, parts = min(tried, key=lambda trial: trial[0])
+        if best is None or error < best[0]:
+            best = (error, ratio, side, parts)
+    assert best is not None  # noqa: S101 - there is a side at least
+    error, ratio, side, parts = best
     both = sum(parts[1:], parts[0])
     size = (grid.channels, side, side)
     weights = [_weight(both - part, ratio, size) for part in parts]

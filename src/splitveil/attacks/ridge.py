@@ -20,6 +20,7 @@ from splitveil.threat import Observation, Pairs, QueryFree
 
 _CHUNK = 2048
 _PENALTIES = 56
+_FEW, _VALUES = 64, 2**22  # rows, or feature values, that are centred together
 _KEPT = 2**26  # feature values held in memory; more are streamed
 
 
@@ -41,10 +42,14 @@ class Linear(Reconstructor):
 
     def predict(self, z: Tensor, rows: Tensor) -> Tensor:
         """Map z (n, f) and label rows (n,) to targets (n, d), not clamped."""
-        moved = z - self.z_mean[rows]
-        for factor in self.factors:
-            moved = moved @ factor
-        return self.x_mean[rows] + moved
+        step = max(_FEW, _VALUES // max(1, z.shape[1]))
+        parts = []
+        for part, own in zip(z.split(step), rows.split(step), strict=True):
+            moved = part - self.z_mean[own]
+            for factor in self.factors:
+                moved = moved @ factor
+            parts.append(self.x_mean[own] + moved)
+        return torch.cat(parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,12 +184,8 @@ def _path(gram: Tensor, cross: Tensor, total: float, freedom: float) -> _Path:
 
 def _dual(found: Evidence, x: Tensor, z_mean: Tensor, freedom: float) -> _Solution:
     n, size = found.z.shape
-    kernel = torch.zeros(n, n, dtype=torch.float64, device=x.device)
     chunks = list(zip(found.z.split(_CHUNK, 1), z_mean.split(_CHUNK, 1), strict=True))
-    for z, mean in chunks:
-        centred = (z - mean[found.rows]).double()
-        kernel.addmm_(centred, centred.T)
-    values, vectors = eigenpairs(kernel)
+    values, vectors = eigenpairs(_kernel(chunks, found.rows))
     values = values.clamp(min=0)
     turned = vectors.T @ x.double()
     energy = turned.square().sum(1)
@@ -193,7 +194,20 @@ def _dual(found: Evidence, x: Tensor, z_mean: Tensor, freedom: float) -> _Soluti
     weights = (vectors @ (turned * shrunk[:, None])).float()
     leverage = vectors.square() @ (values * shrunk)
     if size * x.shape[1] > n * (size + x.shape[1]):
-        whole = (found.z - z_mean[found.rows]).T.contiguous()
+        whole = found.z.new_empty(size, n)
+        for out, (z, mean) in zip(whole.split(_CHUNK), chunks, strict=True):
+            out.copy_((z - mean[found.rows]).T)
         return _Solution((whole, weights), penalty, leverage)
-    factor = torch.cat([(z - mean[found.rows]).T @ weights for z, mean in chunks])
+    factor = found.z.new_empty(size, x.shape[1])
+    for out, (z, mean) in zip(factor.split(_CHUNK), chunks, strict=True):
+        torch.matmul((z - mean[found.rows]).T, weights, out=out)
     return _Solution((factor,), penalty, leverage)
+
+
+def _kernel(chunks: list[tuple[Tensor, Tensor]], rows: Tensor) -> Tensor:
+    """Inner products (n, n), float64, of features less the means of their rows."""
+    kernel = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
+    for z, mean in chunks:
+        centred = (z - mean[rows]).double()
+        kernel.addmm_(centred, centred.T)
+    return kernel

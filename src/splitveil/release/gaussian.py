@@ -13,6 +13,8 @@ from splitveil.release.base import Envelope, Release, ReleaseRecipe
 from splitveil.release.calibration import checked
 from splitveil.shapes import Features, PerImage
 
+_TOGETHER = 256
+
 
 @dataclass(frozen=True, eq=False)
 class ClippedGaussian(Release):
@@ -123,8 +125,11 @@ class GaussianNoise(ReleaseRecipe):
 
     def fit(self, z: Features) -> ClippedGaussian:
         z = checked(z)
-        centre = z.mean(0, dtype=torch.float64)
-        squared = (z - centre.to(z.dtype)).square().sum(1, dtype=torch.float64)
+        # some columns, then some rows at a time: sums in float64 would copy the whole
+        columns = [part.double().mean(0) for part in z.split(_TOGETHER, 1)]
+        centre = torch.cat(columns).to(z.dtype)
+        rows = [(part - centre).square().sum(1, dtype=torch.float64) for part in z.split(_TOGETHER)]
+        squared = torch.cat(rows)
         radius = float(squared.sqrt().quantile(self.clip))
         rms = math.sqrt(float(squared.mean()) / z.shape[1])
         if not radius > 0:
@@ -133,4 +138,4 @@ class GaussianNoise(ReleaseRecipe):
                 "has no scale: give more images or choose another cut"
             )
         sigma = self.sigma * rms if self.scale == "rms" else self.sigma
-        return ClippedGaussian(centre.to(z.dtype), radius, sigma)
+        return ClippedGaussian(centre, radius, sigma)

@@ -42,7 +42,7 @@ def claim(method: str, setting: Setting, rng: Rng) -> Found:
     if method == BOUNDS:
         return bounds(setting.cell())
     if method == NOISE_NEEDED:
-        return noise_claims(setting.cell(), setting.features(), setting.floor(), setting.scored)
+        return noise_claims(setting.cell(), setting.features, setting.floor(), setting.scored)
     if method == PROXIES:
         return proxies(setting.cell())
     if method == TWIN:

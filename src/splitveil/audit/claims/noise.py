@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from splitveil import measures
+from splitveil.attacks.memory import piecewise
 from splitveil.audit.claim_names import LEVEL, SHARE
 from splitveil.audit.claims.cell import Cell, Found
 from splitveil.audit.claims.proved import leak_floor
@@ -21,6 +22,7 @@ from splitveil.release.gaussian import ClippedGaussian
 _LEAST, _MOST = 0.05, 50.0
 _STEPS = 9
 _IMAGES = 500
+_TOGETHER = 64
 
 Scored = Callable[[ClippedGaussian], dict[str, Quantity]]
 
@@ -34,7 +36,9 @@ class _Half:
     y: Tensor | None
 
 
-def noise_claims(cell: Cell, auxiliary: Tensor, floor: float, scored: Scored) -> Found:
+def noise_claims(
+    cell: Cell, auxiliary: Callable[[], Tensor], floor: float, scored: Scored
+) -> Found:
     """How much noise it takes before the gallery bound says something, and what that costs.
 
     The least noise, in root mean squares of the auxiliary features, at which no attacker could get
@@ -51,14 +55,14 @@ def noise_claims(cell: Cell, auxiliary: Tensor, floor: float, scored: Scored) ->
 
     Args:
         cell: a cut at which features are sent as they are.
-        auxiliary: the attacker's features, from which clip and scale are set.
+        auxiliary: gives the attacker's features, from which clip and scale are set.
         floor: the trivial answer's error, mse per value.
         scored: scores the network behind a release.
     """
     found = Found(details={"words": NO_GUARANTEE, "share": SHARE, "asked": SHARE * floor})
 
     def search() -> dict[str, Quantity]:
-        base = GaussianNoise(sigma=1.0).fit(auxiliary)
+        base = GaussianNoise(sigma=1.0).fit(auxiliary())
         return _search(cell, base, SHARE * floor, scored, found.details)
 
     def payload() -> dict[str, Quantity]:
@@ -131,7 +135,7 @@ def _halves(cell: Cell, base: ClippedGaussian) -> tuple[_Half, _Half]:
 
     def part(rows: Tensor) -> _Half:
         rows = rows.to(cell.x.device)
-        z = coordinates(base.clip(cell.z[rows]).cpu())
+        z = coordinates(piecewise(base.clip, cell.z[rows], _TOGETHER).cpu())
         return _Half(cell.x[rows], z, None if cell.known is None else cell.known[rows])
 
     return part(order[:half]), part(order[half : 2 * half])
