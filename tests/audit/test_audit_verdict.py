@@ -85,6 +85,24 @@ def test_the_test_score_has_no_part_in_the_choice() -> None:
     assert found.word == "RECOVERED"
 
 
+def test_an_attack_made_to_please_is_listed_and_neither_chosen_nor_counted() -> None:
+    pretty = replace(
+        attack("a", "AdversarialDecoder()", validation=0.001, leak=0.9),
+        details={"headline": False},
+    )
+    plain = attack("a", "Ridge()", validation=0.01, leak=0.4)
+    (found,) = findings([pretty, plain], ORDER)
+    assert found.best is plain
+    assert found.attacks == 1
+    assert findings([pretty], ORDER) == []
+    summary = summarise([pretty, plain], [], MANIFEST, complete=True)
+    assert [entry["attack"] for entry in summary["leakage"]] == ["Ridge()"]
+    assert "0.9" not in summary["verdict"]
+    again = Outcome.from_json(pretty.to_json())
+    assert not again.headline
+    assert plain.headline
+
+
 def test_a_floor_that_beats_every_attack_is_the_answer() -> None:
     tried = [
         attack("a", "A()", validation=0.2, leak=0.0, width=0.0),

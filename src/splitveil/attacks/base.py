@@ -15,6 +15,10 @@ class Reconstructor(ABC):
     def __call__(self, observation: Observation, rng: Rng) -> Targets:
         """Rebuild the targets of an observation: shape (n, *target), detached."""
 
+    def noted(self, observation: Observation, rng: Rng) -> tuple[Targets, tuple[str, ...]]:
+        """The same targets, and what a reader of them must know; nothing unless overridden."""
+        return self(observation, rng), ()
+
 
 class Adversary:
     """Whoever asks for knowledge: `requires` is the least it works with, `reference` its source."""

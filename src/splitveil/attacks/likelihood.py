@@ -56,7 +56,11 @@ class Searching(Reconstructor):
     shape: tuple[int, ...]
 
     def __call__(self, observation: Observation, rng: Rng) -> Targets:
-        return in_shape(self.search(observation).x.float(), self.shape)
+        return self.noted(observation, rng)[0]
+
+    def noted(self, observation: Observation, rng: Rng) -> tuple[Targets, tuple[str, ...]]:
+        found = self.search(observation)
+        return in_shape(found.x.float(), self.shape), found.notes
 
     def search(self, observation: Observation) -> Search:
         """The reconstructions, flat, with the objective, steps and outcome of each.

@@ -23,6 +23,9 @@ _STEP = 6e6
 _FASTEST = 4e10
 """Beyond this rate of matrix products the rest of a trial is what takes the time."""
 
+_STEPS = 400.0
+"""Steps of a search that leaves their number open."""
+
 _REFERENCE = 3.3e10
 """Operations a second where the seconds and shares of attacks were measured."""
 
@@ -116,7 +119,7 @@ def _attack(method: str, f: int, sizes: Sizes) -> float:
 
 def _of(attack: Attack, f: int, sizes: Sizes) -> float:
     n, d, asked = sizes.auxiliary, sizes.values, sizes.validation + sizes.test
-    starts = float(getattr(attack, "restarts", 1))
+    starts = _setting(attack, "restarts", 1.0)
     found = {
         "MeanImage": 2.0 * n * d,
         "ClassMean": 2.0 * n * d,
@@ -126,14 +129,28 @@ def _of(attack: Attack, f: int, sizes: Sizes) -> float:
         "PatchRidge": _patch(f, sizes),
         "Ridge": _ridge(f, sizes),
         "PartialLeastSquares": 15.0 * _REFERENCE,
-        "Likelihood": (25.0 + 0.2 * starts * asked) * _REFERENCE,
-        "DeepImagePrior": 3e-3 * starts * float(getattr(attack, "steps", 1)) * asked * _REFERENCE,
+        "Likelihood": _search(attack, sizes) * _REFERENCE,
+        "DeepImagePrior": 3e-3 * _setting(attack, "steps", 1.0) * starts * asked * _REFERENCE,
         "Refined": (2.0 + 9e-3 * asked) * _REFERENCE,
         "UnSplit": 0.107 * asked * _REFERENCE,
     }.get(type(attack).__name__, 0.0) + _training(attack, f, sizes)
     inner = [getattr(attack, name, None) for name in ("attack", "decoder")]
     found += sum(_of(one, f, sizes) for one in inner if isinstance(one, Attack))
     return found or _GUESS * sizes.rate
+
+
+def _setting(attack: Attack, name: str, otherwise: float) -> float:
+    """A number among an attack's settings; `otherwise` where it has none or leaves it open."""
+    found = getattr(attack, name, None)
+    return otherwise if found is None else float(found)
+
+
+def _search(attack: Attack, sizes: Sizes) -> float:
+    """Seconds of tuning on a few images and of searching each, on 1,024 values."""
+    share = _setting(attack, "steps", _STEPS) / _STEPS * sizes.values / 1024
+    asked = sizes.validation + sizes.test
+    tuning = 3.0 * _setting(attack, "tuning", 8.0)
+    return share * (tuning + 0.2 * _setting(attack, "restarts", 1.0) * asked) + 1.0
 
 
 def _training(attack: Attack, f: int, sizes: Sizes) -> float:
@@ -143,7 +160,7 @@ def _training(attack: Attack, f: int, sizes: Sizes) -> float:
         return 0.0
     width, depth = (attack.width, attack.depth) if isinstance(attack, attacks.Decoder) else (64, 2)
     step = 2.6 * width**2 * (depth + 1) * sizes.values + _STEP
-    epochs = float(getattr(attack, "epochs", 0))
+    epochs = _setting(attack, "epochs", 0.0)
     ridges = getattr(attack, "start", "") == "ridges"
     start = _patch(f, sizes) + _ridge(f, sizes) if ridges else 0.0
     return _SHARES[name] * epochs * sizes.auxiliary * step + start

@@ -14,6 +14,7 @@ from splitveil.audit.estimates import (
     expected_seconds,
     machine_bytes,
 )
+from splitveil.audit.menu import GALLERIES, core, extras, withheld
 from splitveil.audit.outputs import channels
 from splitveil.audit.plan import AuditPlan, Budget
 from splitveil.audit.recipes import read_attack, read_release
@@ -47,7 +48,7 @@ class Grid:
 
         Two of the largest never run together, which keeps small audits within 2 GB.
         """
-        return max(800e6, 1.25 * max((job.bytes for job in self.jobs), default=0))
+        return max(700e6, 1.25 * max((job.bytes for job in self.jobs), default=0))
 
     def memory(self, workers: int) -> int:
         """Expected peak memory in bytes of this process and `workers` others."""
@@ -146,7 +147,8 @@ def _cells(plan: AuditPlan, cuts: Sequence[Cut]) -> tuple[list[_Cell], list[Left
     else:
         some, left = _budgeted(cuts, limits, seed)
         cells += some
-        strong = list(_dear(limits))
+        ridge, decoder = core(limits)
+        strong = [ridge, *(read_attack(text)[0] for text in GALLERIES), decoder]
     noisy = _noise_cuts(cuts, limits)
     releases = [repr(read_release(text)) for text in plan.releases or (NOISE,)]
     arms = [release for release in releases if release != PLAIN]
@@ -196,16 +198,11 @@ def _claims(
     return cells
 
 
-def _dear(limits: Budget) -> tuple[str, str]:
-    decoder, _ = read_attack(f"Decoder(epochs={limits.epochs})")
-    ridge, _ = read_attack("Ridge()")
-    return ridge, decoder
-
-
 def _budgeted(cuts: Sequence[Cut], limits: Budget, seed: int) -> tuple[list[_Cell], list[Left]]:
     """The budget's choice: cheap attacks everywhere, dear ones at depth-spaced cuts."""
-    ridge, decoder = _dear(limits)
+    ridge, decoder = core(limits)
     patch, _ = read_attack("PatchRidge()")
+    galleries = [read_attack(text)[0] for text in GALLERIES]
     ridge_cuts = spaced(cuts, limits.ridge_cuts)
     decoder_cuts = spaced(ridge_cuts, limits.decoder_cuts)
     cells: list[_Cell] = []
@@ -229,7 +226,27 @@ def _budgeted(cuts: Sequence[Cut], limits: Budget, seed: int) -> tuple[list[_Cel
                 )
                 reason = f"budget: {method} at {len(chosen)} of {len(cuts)} cuts, spaced by depth"
                 left.append(Left(trial=trial, reason=reason))
+        if cut in spaced(decoder_cuts, limits.gallery_cuts):
+            cells += [_Cell(Task.ATTACK, cut, method, seed=seed, rank=DEAR) for method in galleries]
+    cells += _beyond(decoder_cuts, limits, seed)
+    for name, reason in withheld(limits, len(cuts)):
+        trial = Trial(
+            scope="", task=Task.ATTACK, cut=EVERY_CUT, release=PLAIN, method=name, seed=seed
+        )
+        left.append(Left(trial=trial, reason=reason))
     return cells, left
+
+
+def _beyond(cuts: Sequence[Cut], limits: Budget, seed: int) -> list[_Cell]:
+    """The attacks beyond the core, one after another, each at its deepest cut first."""
+    cells = []
+    for place, (method, count) in enumerate(extras(limits)):
+        first = LAST + 1 + place * len(cuts)
+        cells += [
+            _Cell(Task.ATTACK, cut, method, seed=seed, rank=first + index)
+            for index, cut in enumerate(reversed(spaced(cuts, count)))
+        ]
+    return cells
 
 
 def _noise_cuts(cuts: Sequence[Cut], limits: Budget) -> tuple[Cut, ...]:
@@ -248,8 +265,13 @@ def _arm(release: str, cuts: Sequence[Cut], methods: Sequence[str], seed: int) -
     for cut in cuts:
         cells.append(_Cell(Task.UTILITY, cut, ACCURACY, release, seed))
         cells.append(_Cell(Task.BOUND, cut, BOUNDS, release, seed))
-        cells += [_Cell(Task.ATTACK, cut, methods[0], release, seed, DEAR)]
-        cells += [_Cell(Task.ATTACK, cut, method, release, seed, LAST) for method in methods[1:]]
+        early = max(1, len(methods) - 1)
+        cells += [
+            _Cell(Task.ATTACK, cut, method, release, seed, DEAR) for method in methods[:early]
+        ]
+        cells += [
+            _Cell(Task.ATTACK, cut, method, release, seed, LAST) for method in methods[early:]
+        ]
     return cells
 
 

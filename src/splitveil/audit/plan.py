@@ -85,8 +85,10 @@ class Budget:
 
     `seconds` is the wall clock after which no trial is begun that would not end in time;
     `ridge_cuts` and `decoder_cuts` are how many depth-spaced cuts the dear attacks are run at;
-    `noise_cuts` how many get the noise arm; `seeds` how often a random attack is repeated;
-    `measures` what is computed beside the bounds, as in `AuditPlan`.
+    `gallery_cuts`, `search_cuts`, `family_cuts` and `wide_cuts` the same for those of `audit.menu`;
+    `noise_cuts` how many get the noise arm; `seeds` how often a random attack is repeated; `epochs`
+    and `restarts` how long decoders train and from how many starts is searched; `measures` what is
+    computed beside the bounds, as in `AuditPlan`.
     """
 
     seconds: float
@@ -95,20 +97,35 @@ class Budget:
     noise_cuts: int
     seeds: int
     epochs: int
+    restarts: int = 1
+    gallery_cuts: int = 0
+    search_cuts: int = 0
+    family_cuts: int = 0
+    wide_cuts: int = 0
     measures: tuple[str, ...] = ()
 
 
 EVERYWHERE = 1_000_000
 
 BUDGETS: dict[Tier, Budget] = {
-    "3m": Budget(seconds=158.0, ridge_cuts=12, decoder_cuts=5, noise_cuts=2, seeds=1, epochs=4),
+    "3m": Budget(
+        seconds=158.0,
+        ridge_cuts=12,
+        decoder_cuts=5,
+        noise_cuts=2,
+        seeds=1,
+        epochs=4,
+    ),
     "30m": Budget(
         seconds=1650.0,
         ridge_cuts=EVERYWHERE,
         decoder_cuts=15,
         noise_cuts=3,
-        seeds=3,
+        seeds=2,
         epochs=12,
+        gallery_cuts=EVERYWHERE,
+        search_cuts=3,
+        family_cuts=3,
         measures=("proxies",),
     ),
     "full": Budget(
@@ -118,6 +135,11 @@ BUDGETS: dict[Tier, Budget] = {
         noise_cuts=EVERYWHERE,
         seeds=3,
         epochs=30,
+        restarts=4,
+        gallery_cuts=EVERYWHERE,
+        search_cuts=3,
+        family_cuts=7,
+        wide_cuts=3,
         measures=("proxies", "twin"),
     ),
 }

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from splitveil import measures
-from splitveil.attacks.base import Reconstructor
+from splitveil.attacks.base import Attack, Reconstructor
 from splitveil.audit.executors import Done
 from splitveil.audit.likeness import likeness_of
 from splitveil.errors import AuditError
@@ -80,7 +80,7 @@ class Rebuilt:
     `ssim` is that of the first chunk, where images are large enough: its window costs more than
     most attacks. `made` are as many reconstructions as fit in memory, none where likeness is not
     wanted, `truth` and `labels` what they stand for. `image` says whether targets are images in
-    [0, 1].
+    [0, 1]. `notes` are what the attack says of its answers, with the targets they are about.
     """
 
     mse: Tensor
@@ -89,6 +89,7 @@ class Rebuilt:
     truth: Tensor
     labels: Tensor | None
     image: bool
+    notes: tuple[str, ...] = ()
 
     def arrays(self, validation: "Rebuilt") -> dict[str, np.ndarray]:
         """What is stored beside a trial's record, this being the test split."""
@@ -120,9 +121,11 @@ def rebuild(
         labels: of the targets, for likeness within classes.
     """
     errors, ssim, kept = [], None, [x[:0].cpu()]
+    notes: list[str] = []
     for start in range(0, len(x), CHUNK):
         part = slice(start, start + CHUNK)
-        made = fitted(observe(part), rng.child(start))
+        made, said = fitted.noted(observe(part), rng.child(start))
+        notes += [f"targets {start} to {start + len(made) - 1}: {note}" for note in said]
         errors.append(measures.mse_per_image(made, x[part]))
         if likeness and start == 0:
             ssim = similarity(made, x[part])
@@ -131,7 +134,8 @@ def rebuild(
     rebuilt = torch.cat(kept)
     few = slice(len(rebuilt))
     known = None if labels is None else labels[few].cpu()
-    return Rebuilt(torch.cat(errors), ssim, rebuilt, x[few].cpu(), known, x.ndim == 4)
+    truth = x[few].cpu()
+    return Rebuilt(torch.cat(errors), ssim, rebuilt, truth, known, x.ndim == 4, tuple(notes))
 
 
 def similarity(made: Tensor, x: Tensor) -> Tensor | None:
@@ -171,6 +175,12 @@ def numbers_of(test: Rebuilt, floor: Tensor, name: str, rng: Rng) -> dict[str, Q
     if len(test.made) > 1:
         found |= likeness_of(test.made, test.truth, test.labels, rng.child("likeness"))
     return found
+
+
+def details_of(attack: Attack, test: Rebuilt) -> dict[str, object]:
+    """What a record says of an attack besides numbers; nothing where there is nothing to say."""
+    found: dict[str, object] = {} if attack.headline else {"headline": False}
+    return found | ({"notes": list(test.notes)} if test.notes else {})
 
 
 def scores(

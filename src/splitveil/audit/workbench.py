@@ -11,12 +11,13 @@ from torch import Tensor
 from splitveil import measures
 from splitveil.attacks import ClassMean
 from splitveil.attacks.base import Reconstructor
+from splitveil.attacks.memory import piecewise
 from splitveil.audit.claims import Cell, Found, Setting, claim
 from splitveil.audit.environment import this_environment
 from splitveil.audit.executors import Done, Work
 from splitveil.audit.plan import ThreatSettings
 from splitveil.audit.recipes import read_attack, read_release
-from splitveil.audit.scoring import CHUNK, Rebuilt, attempt, rebuild, scores
+from splitveil.audit.scoring import CHUNK, Rebuilt, attempt, details_of, rebuild, scores
 from splitveil.audit.scoring import Found as Given
 from splitveil.audit.spread import spread
 from splitveil.audit.subject import Subject, SubjectFromPlan
@@ -133,7 +134,7 @@ class Workbench:
         chosen = self._rebuild(fitted, partition, trial, "validation", rng, labels=labels)
         scored = self._rebuild(fitted, partition, trial, "test", rng, labels=labels)
         numbers = scores(scored, chosen, *self._floor, rng.child("interval"))
-        return numbers, {}, scored.arrays(chosen)
+        return numbers, details_of(attack, scored), scored.arrays(chosen)
 
     def _rebuild(
         self,
@@ -245,7 +246,7 @@ def utility_of(logits: Tensor, subject: Subject, utility: Utility, rng: Rng) -> 
 
 @torch.no_grad()
 def _features(partition: Partition, x: Tensor) -> Tensor:
-    return torch.cat([partition.features(part) for part in x.split(CHUNK)])
+    return piecewise(partition.features, x, CHUNK)
 
 
 @dataclass(frozen=True)

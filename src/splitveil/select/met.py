@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
+from splitveil.audit.schedule import FEW
 from splitveil.audit.verdict import TRIVIAL
 from splitveil.records import Outcome, Status, Task
 from splitveil.select.reading import method_name
 
-CHEAP = frozenset({*TRIVIAL, "NearestAuxiliary", "PatchRidge"})
+CHEAP = frozenset({*TRIVIAL, "NearestAuxiliary", "NearestFeatures", "PatchRidge", "PosteriorMean"})
 """Attacks that an audit runs everywhere because they cost little; alone they accept nothing."""
 
 NO_STRONG_ATTACK = "any attack beyond the cheap ones"
@@ -23,7 +24,7 @@ def missing_attacks(
     A method counts as met if its dearest recipe was run to the end there: a decoder of 4 epochs
     does not stand for one of 12. A cut without a release must meet all methods that any such cut
     met; one with a release all that others with it met, and all that are not cheap. What does not
-    apply to a cut is not missing there.
+    apply to a cut is not missing there, nor is what the budget meant for few cuts.
     """
     attacks = [
         one
@@ -35,11 +36,13 @@ def missing_attacks(
         met.setdefault((one.trial.cut, one.trial.release), set()).add(one.trial.method)
     dearest = _dearest(attacks)
     strong = {recipe for name, recipe in dearest.items() if name not in CHEAP}
+    left = list(not_attacked)
     alien = {
         (entry["cut"], entry["release"], method_name(entry["method"]))
-        for entry in not_attacked
+        for entry in left
         if entry["reason"].startswith("does not apply")
     }
+    few = {method_name(e["method"]) for e in left if e["reason"].startswith(FEW)}
     found: dict[Cell, tuple[str, ...]] = {}
     for cell, done in met.items():
         names = {
@@ -50,7 +53,11 @@ def missing_attacks(
         }
         wanted = {dearest[name] for name in names if name not in TRIVIAL}
         wanted |= strong
-        wanted = {recipe for recipe in wanted if (*cell, method_name(recipe)) not in alien}
+        wanted = {
+            recipe
+            for recipe in wanted
+            if (*cell, method_name(recipe)) not in alien and method_name(recipe) not in few
+        }
         missing = sorted(wanted - done)
         found[cell] = tuple(missing) if strong else (*missing, NO_STRONG_ATTACK)
     return found

@@ -252,6 +252,7 @@ def _least(records: Records, cut: str, method: str | None = None) -> Quantity | 
         for o in _attacks(records)
         if (o.trial.cut, o.trial.release) == (cut, PLAIN)
         and method in (None, method_name(o.trial.method))
+        and (o.headline or method is not None)
     ]
     if not tried:
         return None

@@ -60,8 +60,8 @@ class Plan:
         start: Tensor,
         coarse: Tensor,
         marks: tuple[int, ...] = (),
-    ) -> tuple[Minimum, int]:
-        """Minimise every problem from its start (b, d); also the chunk size that was used."""
+    ) -> tuple[Minimum, int, int]:
+        """Minimise every problem from its start (b, d); also the chunk sizes used and tried."""
         box = Box(0.0, 1.0) if len(objective.shape) == 3 else Box(-torch.inf, torch.inf)
         start = box.project(start.to(objective.dtype))
         *wide, last = scales(objective.shape, self.factors)
@@ -78,14 +78,14 @@ class Plan:
                 x[rough] = box.project(_raised(found.x, scale))
             return self.optimiser.minimise(objective.function(own, last), x, box, marks=marks)
 
-        return in_chunks(work, len(start), chunk, start.device)
+        return *in_chunks(work, len(start), chunk, start.device), chunk
 
     def search(self, objective: Objective, problems: Problems, starts: Starts) -> Search:
         """Search all starts of all images; `problems` are one an image."""
         n, k, d = starts.x.shape
         each = torch.arange(n, device=starts.x.device).repeat_interleave(k)
         coarse = torch.tensor(starts.coarse, device=starts.x.device).repeat(n)
-        found, chunk = self.solve(
+        found, chunk, tried = self.solve(
             objective, problems.take(each), starts.x.reshape(n * k, d), coarse
         )
         value = found.value.nan_to_num(torch.inf, torch.inf, torch.inf).reshape(n, k)
@@ -101,7 +101,7 @@ class Plan:
             found.steps.reshape(n, k),
             ending,
             chunk,
-            _notes(ending, value),
+            (*_notes(ending, value), *_halved(chunk, tried)),
         )
 
 
@@ -133,3 +133,9 @@ def _notes(ending: Tensor, value: Tensor) -> tuple[str, ...]:
     if unfinished:
         notes.append(f"{unfinished} images used up their steps from every start: more may help")
     return tuple(notes)
+
+
+def _halved(chunk: int, tried: int) -> tuple[str, ...]:
+    if chunk >= tried:
+        return ()
+    return (f"memory gave out with {tried} searches at a time: {chunk} were run together",)

@@ -67,7 +67,7 @@ def tuned(
         torch.arange(m, device=truth.device).repeat(k), rows.repeat(k), each[:, 0], each[:, 1]
     )
     coarse = torch.zeros(m * k, dtype=torch.bool, device=truth.device)
-    found, _ = plan.solve(objective, problems, start.repeat(k, 1), coarse, marks)
+    found, *_ = plan.solve(objective, problems, start.repeat(k, 1), coarse, marks)
     ends = [*(found.marks[mark] for mark in marks), found.x]
     squared = [(x - truth.repeat(k, 1)).double().square().mean(1).reshape(k, m) for x in ends]
     errors = torch.stack([each.clamp(min=1e-12).log().mean(1).exp() for each in squared], 1)

@@ -14,7 +14,7 @@ from splitveil.audit.pairs.case import Case, read_case
 from splitveil.audit.pairs.reading import Examples
 from splitveil.audit.plan import AuditPlan
 from splitveil.audit.recipes import read_attack
-from splitveil.audit.scoring import Found, Rebuilt, attempt, rebuild, scores
+from splitveil.audit.scoring import Found, Rebuilt, attempt, details_of, rebuild, scores
 from splitveil.audit.subject import device_of
 from splitveil.errors import BadData
 from splitveil.measures import mse_per_image
@@ -63,11 +63,12 @@ class PairsBench:
 
     def _attack(self, trial: Trial) -> Found:
         rng = Rng(trial.seed).child("attack", trial.id)
-        fitted = read_attack(trial.method)[1].fit(self.knowledge, rng.child("fit"))
+        attack = read_attack(trial.method)[1]
+        fitted = attack.fit(self.knowledge, rng.child("fit"))
         chosen = self._rebuild(fitted, "validation", rng)
         scored = self._rebuild(fitted, "test", rng)
         numbers = scores(scored, chosen, *self.floor, rng.child("interval"))
-        return numbers, {}, scored.arrays(chosen)
+        return numbers, details_of(attack, scored), scored.arrays(chosen)
 
     def _rebuild(self, fitted: Reconstructor, split: str, rng: Rng) -> Rebuilt:
         examples: Examples = getattr(self.case, split)
