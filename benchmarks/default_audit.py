@@ -75,7 +75,9 @@ def timed_audit(folder: Path) -> tuple[float, int]:
 def least_errors(run: Run) -> list[tuple[str, float, float]]:
     """Name, least mean squared error per value and highest PSNR of each plain cut, by depth."""
     outcomes = [
-        o for o in run.outcomes() if o.trial.task is Task.ATTACK and o.status is Status.DONE
+        o
+        for o in run.outcomes()
+        if o.trial.task is Task.ATTACK and o.status is Status.DONE and o.headline
     ]
     found = []
     for cost in run.manifest["cuts"]:

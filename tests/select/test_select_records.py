@@ -7,6 +7,7 @@ import pytest
 from select_candidates import quantity
 from select_runs import CUTS, NOISE, PLAIN, accuracy, attack, write_run
 
+from splitveil.audit.schedule import FEW
 from splitveil.audit.store import Run
 from splitveil.errors import BadPlan
 from splitveil.select import (
@@ -20,7 +21,7 @@ from splitveil.select import (
     select,
 )
 from splitveil.select import sensitivity as sensitivity_of
-from splitveil.select.met import NO_STRONG_ATTACK, attacks_met
+from splitveil.select.met import NO_STRONG_ATTACK, attacks_met, missing_attacks
 from splitveil.select.payload import payload_bytes
 from splitveil.select.profile import KIND
 
@@ -119,6 +120,19 @@ def test_a_release_must_meet_what_is_not_cheap(tmp_path: Path) -> None:
     assert bare is not None
     assert noisy is not None
     assert (bare.value, noisy.value) == (0.9, 0.8)
+
+
+def test_what_a_budget_means_for_few_cuts_is_not_missing_elsewhere() -> None:
+    """Unless somebody asked for it: then no reason stands in the summary."""
+    outcomes = [
+        attack("early", "Ridge()", 0.6),
+        attack("early", "Likelihood(restarts=1)", 0.9),
+        attack("late", "Ridge()", 0.5),
+    ]
+    reason = f"{FEW}: Likelihood() at 1 of 2 cuts, spaced by depth"
+    left = {"cut": "*", "release": PLAIN, "method": "Likelihood()", "reason": reason}
+    assert missing_attacks(outcomes, [left])["id-late", PLAIN] == ()
+    assert missing_attacks(outcomes, [])["id-late", PLAIN] == ("Likelihood(restarts=1)",)
 
 
 def test_cheap_attacks_alone_are_never_enough(tmp_path: Path) -> None:
