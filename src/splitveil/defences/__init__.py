@@ -8,10 +8,11 @@
 | `Freeze` | layers that stay as they are |
 | `Bottleneck` | fewer channels across a cut |
 | `Noise`, `Released` | clipped Gaussian noise, or any release, across a cut |
-| `PCA`, `DCT`, `Tokens`, `Sparse`, `DISCO` | fewer channels, frequencies, tokens or codes |
+| `PrincipalChannels`, `LowPass`, `Tokens` | fewer channels, frequencies or tokens |
+| `Sparse`, `ChannelDropping` | codes or channels chosen for each image |
 | `Shredder` | noise tensors learnt for the network |
-| `VIB` | a bottleneck of noise priced in nats |
-| `NoPeek`, `HSIC` | a price on dependence between images and features |
+| `VariationalBottleneck` | a bottleneck of noise priced in nats |
+| `NoPeek`, `HilbertSchmidt` | a price on dependence between images and features |
 | `Adversarial`, `ResSFL`, `MaxEntropy` | a price on what a decoder learns |
 | `ConditionalEntropy`, `PublishedConditionalEntropy` | a price on what noise lets through |
 """
@@ -29,10 +30,10 @@ from splitveil.defences.base import (
 from splitveil.defences.bottleneck import Bottleneck
 from splitveil.defences.conditional_entropy import ConditionalEntropy
 from splitveil.defences.conditional_entropy_published import PublishedConditionalEntropy
-from splitveil.defences.disco import DISCO
+from splitveil.defences.disco import ChannelDropping
 from splitveil.defences.freeze import Freeze
 from splitveil.defences.harden import Hardened, harden
-from splitveil.defences.hsic import HSIC
+from splitveil.defences.hsic import HilbertSchmidt
 from splitveil.defences.imbalance import Imbalance
 from splitveil.defences.labels import (
     Coarse,
@@ -47,25 +48,21 @@ from splitveil.defences.maxent import MaxEntropy
 from splitveil.defences.noise import Noise
 from splitveil.defences.nopeek import NoPeek
 from splitveil.defences.parse import parse_components
-from splitveil.defences.projection import DCT, PCA
+from splitveil.defences.projection import LowPass, PrincipalChannels
 from splitveil.defences.released import Released
 from splitveil.defences.ressfl import ResSFL
 from splitveil.defences.shredder import Shredder
 from splitveil.defences.sparse import Sparse
 from splitveil.defences.tokens import Tokens
-from splitveil.defences.vib import VIB
+from splitveil.defences.vib import VariationalBottleneck
 from splitveil.defences.watch import EpochState
 
 __all__ = [
-    "DCT",
-    "DISCO",
-    "HSIC",
-    "PCA",
-    "VIB",
     "Adversarial",
     "Adversary",
     "Batch",
     "Bottleneck",
+    "ChannelDropping",
     "Coarse",
     "Component",
     "ConditionalEntropy",
@@ -73,14 +70,17 @@ __all__ = [
     "EpochState",
     "Freeze",
     "Hardened",
+    "HilbertSchmidt",
     "Imbalance",
     "LabelDistribution",
     "LogitDecay",
+    "LowPass",
     "MaxEntropy",
     "NoPeek",
     "Noise",
     "OneHot",
     "Part",
+    "PrincipalChannels",
     "PublishedConditionalEntropy",
     "Ramp",
     "Released",
@@ -92,6 +92,7 @@ __all__ = [
     "Structure",
     "Tokens",
     "TrainedRelease",
+    "VariationalBottleneck",
     "harden",
     "parse_components",
 ]

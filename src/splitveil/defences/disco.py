@@ -11,7 +11,7 @@ from splitveil.nets.carriers import ChannelGate, Through, channels_of
 
 
 @dataclass(frozen=True)
-class DISCO(Component):
+class ChannelDropping(Component):
     """Zeroes the share `ratio` of channels, chosen for each image, with weight · R² of a decoder.
 
     The choice is by a small network's scores, which also weigh what is kept and so learn; the

@@ -14,7 +14,7 @@ _LEAST = 4
 
 
 @dataclass(frozen=True)
-class HSIC(Component):
+class HilbertSchmidt(Component):
     """Adds wx · nHSIC(x, z) - wy · nHSIC(z, y) over the batch.
 
     nHSIC is the correlation of U-centred kernels: Gaussian at the median distance for x and z,

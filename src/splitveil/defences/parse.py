@@ -10,22 +10,22 @@ from splitveil.defences.base import Component
 from splitveil.defences.bottleneck import Bottleneck
 from splitveil.defences.conditional_entropy import ConditionalEntropy
 from splitveil.defences.conditional_entropy_published import PublishedConditionalEntropy
-from splitveil.defences.disco import DISCO
+from splitveil.defences.disco import ChannelDropping
 from splitveil.defences.freeze import Freeze
-from splitveil.defences.hsic import HSIC
+from splitveil.defences.hsic import HilbertSchmidt
 from splitveil.defences.imbalance import Imbalance
 from splitveil.defences.labels import Coarse, Distilled, LabelDistribution, OneHot, Ramp, Smoothed
 from splitveil.defences.logit_decay import LogitDecay
 from splitveil.defences.maxent import MaxEntropy
 from splitveil.defences.noise import Noise
 from splitveil.defences.nopeek import NoPeek
-from splitveil.defences.projection import DCT, PCA
+from splitveil.defences.projection import LowPass, PrincipalChannels
 from splitveil.defences.released import Released
 from splitveil.defences.ressfl import ResSFL
 from splitveil.defences.shredder import Shredder
 from splitveil.defences.sparse import Sparse
 from splitveil.defences.tokens import Tokens
-from splitveil.defences.vib import VIB
+from splitveil.defences.vib import VariationalBottleneck
 from splitveil.errors import BadPlan, UnknownName
 from splitveil.naming import resolve
 from splitveil.release import parse_release
@@ -33,26 +33,26 @@ from splitveil.release import parse_release
 _KINDS: tuple[type[Component], ...] = (
     Adversarial,
     Bottleneck,
+    ChannelDropping,
     ConditionalEntropy,
-    DCT,
-    DISCO,
     Distilled,
     Freeze,
-    HSIC,
+    HilbertSchmidt,
     Imbalance,
     LogitDecay,
+    LowPass,
     MaxEntropy,
-    Noise,
     NoPeek,
+    Noise,
     OneHot,
-    PCA,
+    PrincipalChannels,
     PublishedConditionalEntropy,
     ResSFL,
     Shredder,
     Smoothed,
     Sparse,
     Tokens,
-    VIB,
+    VariationalBottleneck,
 )
 _NAMES = (*(kind.name for kind in _KINDS), Coarse.name, Ramp.name)
 _FORM = re.compile(r"([A-Za-z][\w-]*)\s*(?:\((.*)\)|:\s*([\w.-]+))?", re.DOTALL)

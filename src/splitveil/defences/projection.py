@@ -17,7 +17,7 @@ from splitveil.nets.projections import (
 
 
 @dataclass(frozen=True)
-class PCA(Component):
+class PrincipalChannels(Component):
     """Sends the leading `channels` principal components of the channels, place by place.
 
     Directions come from training features before training and stay; the network learns around
@@ -60,7 +60,7 @@ class PCA(Component):
 
 
 @dataclass(frozen=True)
-class DCT(Component):
+class LowPass(Component):
     """Sends the lowest `kept` x `kept` cosine coefficients of every map.
 
     It misleads where what is cut away is taken for hidden: neighbouring channels may hold it, and

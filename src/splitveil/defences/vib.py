@@ -26,7 +26,7 @@ _START = 0.1
 
 
 @dataclass(frozen=True)
-class VIB(Component):
+class VariationalBottleneck(Component):
     """Sends m(x) / s + N(0, I) and adds beta · KL(N(m, s²) || N(0, I)), nats an image.
 
     m mixes the channels at the cut into `channels` (all, where 0); s is learnt, one a channel,
