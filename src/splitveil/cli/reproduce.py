@@ -23,7 +23,11 @@ def reproduce(
     paper: Annotated[
         str,
         typer.Argument(
-            metavar="PAPER", help="gpz: Golden Partition Zone; peel: residual networks undone."
+            metavar="PAPER",
+            help=(
+                "attacks: their strength; gpz: Golden Partition Zone; peel: residual networks "
+                "undone."
+            ),
         ),
     ],
     *,
@@ -54,8 +58,8 @@ def reproduce(
 
     A claim holds if the whole 95 % interval of every number behind it lies on the claimed side of
     its threshold, does not hold if the whole interval of one lies on the other side, and is
-    undecided otherwise. gpz needs the installed Fashion-MNIST (`apt-get install
-    dataset-fashion-mnist`), peel scikit-image and scikit-learn.
+    undecided otherwise. attacks and gpz need the installed Fashion-MNIST (`apt-get install
+    dataset-fashion-mnist`), attacks and peel scikit-image, peel scikit-learn.
 
     Example: `splitveil reproduce gpz --dry-run`
     """
