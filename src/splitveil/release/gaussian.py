@@ -13,7 +13,7 @@ from splitveil.release.base import Envelope, Release, ReleaseRecipe
 from splitveil.release.calibration import checked
 from splitveil.shapes import Features, PerImage
 
-_TOGETHER = 256
+_TOGETHER = 32
 
 
 @dataclass(frozen=True, eq=False)
