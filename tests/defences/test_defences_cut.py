@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -362,3 +363,13 @@ def test_noise_with_a_rate_is_trained_together() -> None:
         z = found.partition.features(images().probe.x)
         rates.append(float((1 + z.var(0) / release.sigma**2).log().mean()))
     assert rates[1] < rates[0]
+
+
+def test_the_example_of_the_docs_trains() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "add-a-defence.md"
+    code = page.read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
+    space: dict[str, Any] = {"__name__": "example"}
+    exec(code, space)
+    found = run("noise(0.1)", space["Decorrelate"](1.0))
+    assert found.partition is not None
+    assert any("adversary" in note for note in found.notes)
