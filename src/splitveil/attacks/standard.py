@@ -10,7 +10,7 @@ from splitveil.attacks.evidence import Evidence
 from splitveil.attacks.grid import Grid
 from splitveil.errors import BadInput
 
-_BATCH = 256
+_BATCH = 32
 
 
 @dataclass(frozen=True, eq=False)
