@@ -341,6 +341,12 @@ def test_bad_input() -> None:
         run("onehot", Unbounded())
     with pytest.raises(BadPlan, match="sigma must be positive"):
         run("noise(0)", Unbounded())
+    with pytest.raises(BadPlan, match=r"noise.* and vib.* contradict each other"):
+        run("noise(0.1)+vib(0.1)")
+    with pytest.raises(BadPlan, match=r"smooth.* and onehot contradict"):
+        run("smooth(0.1)+onehot")
+    with pytest.raises(BadPlan, match="2 images are too few"):
+        run("noise(0.1)", schedule=Schedule(epochs=1, batch=2))
     with pytest.raises(BadPlan, match="4 channels cross here"):
         run("bottleneck(4)")
     with pytest.raises(BadPlan, match="wrong turns"):

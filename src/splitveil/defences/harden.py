@@ -28,6 +28,7 @@ from splitveil.shapes import Images
 from splitveil.training import Checkpoint, Schedule, fit
 
 _BATCH = 250
+_LEAST = 8
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -125,6 +126,11 @@ def harden(
     pipeline, objective = assemble(network, components, setting, cut)
     if start == "scratch" and objective.frozen:
         raise BadPlan("freezing keeps the source's weights, starting from scratch draws new ones")
+    if objective.releases and schedule.batch < _LEAST:
+        raise BadPlan(
+            f"a release takes its scale from each batch: {schedule.batch} images are too few, give "
+            f"{_LEAST} or more"
+        )
     seen = network if cut is None else pipeline.finish(model, pipeline.shipped())
     run = _Run(
         model=model,

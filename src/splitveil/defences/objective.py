@@ -39,8 +39,11 @@ class Objective:
             claimed = [name for name, part in parts if getattr(part, field) is not None]
             if len(claimed) > 1:
                 raise BadPlan(f"{' and '.join(claimed)} contradict each other: both set {what}")
+        noisy = [name for name, part in parts if part.release and part.release.gaussian]
+        if len(noisy) > 1:
+            raise BadPlan(f"{' and '.join(noisy)} contradict each other: both set the noise")
         thirsty = [name for name, part in parts if part.needs_noise]
-        if thirsty and not any(part.release and part.release.gaussian for _, part in parts):
+        if thirsty and not noisy:
             raise BadPlan(
                 f"{thirsty[0]} counts information against noise, and without noise it is infinite: "
                 "add a component such as noise(0.1)"
