@@ -86,6 +86,7 @@ def noise(scale: Scale) -> Experiment:
         logs = {
             how: np.log10(np.stack([evidence.take(arm).arrays["mse"] for arm in own]))
             for how, own in arms.items()
+            if how not in DISTURBANCES or all(evidence.find(arm) is not None for arm in own)
         }
         run = np.log10(LEVELS) - np.log10(LEVELS).mean()
         table = np.stack([logs[str(level)] for level in LEVELS])

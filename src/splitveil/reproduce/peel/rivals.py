@@ -82,8 +82,13 @@ def skips(scale: Scale) -> Experiment:
     }
 
     def judge(evidence: Evidence) -> tuple[Finding, ...]:
-        errors = {cell: _logs(evidence, arms) for cell, arms in cells.items()}
-        gap = errors[JOINT, 0.0] - errors[JOINT, 1.0]
+        gap = _logs(evidence, cells[JOINT, 0.0]) - _logs(evidence, cells[JOINT, 1.0])
+        ended = {
+            cell: arms
+            for cell, arms in cells.items()
+            if all(evidence.find(arm) is not None for arm in arms)
+        }
+        errors = {cell: _logs(evidence, arms) for cell, arms in ended.items()}
         measured = SKIP.criteria[0].measured
         on = among(scale.seeds, "as drawn")
         readings = [Reading(measured=measured, subject=on, quantity=mean_of(gap))]

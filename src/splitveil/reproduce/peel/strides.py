@@ -27,6 +27,7 @@ from splitveil.reproduce.peel.networks import (
 from splitveil.rng import Rng
 
 IMAGES, AT_ONCE = 16, 4
+_FEWEST = 6  # the extremes of fewer hold a median with less than 95 %
 _SHORT = ((16, 16, 1), (16, 16, 1))
 _LONG = ((16, 16, 1), (16, 32, 2), (32, 64, 2))
 _DOWN = (*_SHORT, (16, 32, 2))
@@ -139,8 +140,9 @@ def counts(scale: Scale) -> Experiment:
             mse = np.concatenate([found.arrays["mse"] for found in ended])
             subject = f"{through}, {ratio}" + (", trained" if learnt else "")
             wide, narrow = (one.measured for one in COUNT.criteria)
-            beside = f"median log10 MSE at {ratio}, trained"
-            measured = beside if learnt else (narrow if ratio == "0.67" else wide)
+            measured = narrow if ratio == "0.67" else wide
+            if learnt or len(mse) < _FEWEST:
+                measured = f"median log10 MSE{', trained' if learnt else ''}, {len(mse)} images"
             readings.append(
                 Reading(measured=measured, subject=subject, quantity=_median(np.log10(mse)))
             )
@@ -156,7 +158,10 @@ def counts(scale: Scale) -> Experiment:
 
 
 def _median(values: NDArray[np.float64]) -> Quantity:
-    """The median between order statistics that hold it with at least 95 % (the sign test)."""
+    """The median between order statistics that hold it with at least 95 % (the sign test).
+
+    Of fewer than 6 values the extremes, which hold it with less: 87.5 % of 4.
+    """
     ordered, n = np.sort(values), len(values)
     below = max(0, int(binom.ppf(0.025, n, 0.5)) - 1)
     return Quantity(
