@@ -18,6 +18,7 @@ class TestAtACut(DefenceConformance):
             "freeze(1)",
             "hsic(1,wy=0.5)",
             "laplace(sigma=0.3)",
+            "lipschitz(0.1)",
             "maxent(1)",
             "noise(0.1)",
             "nopeek(0.5)",

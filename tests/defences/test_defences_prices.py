@@ -1,6 +1,7 @@
 """What each component at a cut charges, against closed forms and second ways."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -139,6 +140,22 @@ def test_a_bottleneck_starts_as_the_best_linear_one() -> None:
     start_at_principal(device, cloud, noisy)
     left = float((cloud(device(noisy)) - noisy).square().mean())
     assert left == pytest.approx(0.01 * (6 - kept) / 6, rel=0.1)
+
+
+def test_slopes_are_priced_in_units_of_noise_or_rms() -> None:
+    x = torch.rand(2000, 1, 2, 2, generator=Rng(0).torch()).requires_grad_()
+    matrix = draw(4, 6, 1)
+    z = x.flatten(1) @ matrix
+    # mean over an image's 4 values of what the 6 features' slopes squared sum to
+    squared = float(matrix.square().sum()) / 4
+    found = part("lipschitz(2)")
+    given = batch(z, x)
+    for noise, scale in ((None, float(z.detach().square().mean())), (0.5, 0.25)):
+        held = None if noise is None else torch.tensor(noise)
+        priced = price(found, replace(given, noise=held, generator=Rng(2).torch()))
+        assert priced == pytest.approx(2 * math.log1p(squared / scale), rel=0.02)
+    assert found.validation is not None
+    assert float(found.validation(given)) == 0
 
 
 def test_an_adversary_is_charged_by_its_share() -> None:

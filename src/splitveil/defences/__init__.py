@@ -12,6 +12,7 @@
 | `Sparse`, `ChannelDropping` | codes or channels chosen for each image |
 | `Shredder` | noise tensors learnt for the network |
 | `VariationalBottleneck` | a bottleneck of noise priced in nats |
+| `Lipschitz` | a price on the slope of features |
 | `NoPeek`, `HilbertSchmidt` | a price on dependence between images and features |
 | `Adversarial`, `ResSFL`, `MaxEntropy` | a price on what a decoder learns |
 | `ConditionalEntropy`, `PublishedConditionalEntropy` | a price on what noise lets through |
@@ -43,6 +44,7 @@ from splitveil.defences.labels import (
     Ramp,
     Smoothed,
 )
+from splitveil.defences.lipschitz import Lipschitz
 from splitveil.defences.logit_decay import LogitDecay
 from splitveil.defences.maxent import MaxEntropy
 from splitveil.defences.noise import Noise
@@ -73,6 +75,7 @@ __all__ = [
     "HilbertSchmidt",
     "Imbalance",
     "LabelDistribution",
+    "Lipschitz",
     "LogitDecay",
     "LowPass",
     "MaxEntropy",

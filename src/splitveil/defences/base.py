@@ -57,7 +57,7 @@ class Batch:
             name: None if value is None else value.detach()
             for name, value in (("z", self.z), ("sent", self.sent), ("noise", self.noise))
         }
-        return replace(self, logits=self.logits.detach(), **given)  # type: ignore[arg-type]
+        return replace(self, x=self.x.detach(), logits=self.logits.detach(), **given)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -173,7 +173,8 @@ class Part:
     training batch, without gradients, after the network's step; write what must outlive a kill to
     buffers of `modules`. `frozen` are names of parameters, buffers or modules of the network that
     end as bit-equal to the source, modules being in eval throughout. `needs_noise` refuses a
-    training without Gaussian noise at the cut.
+    training without Gaussian noise at the cut. With `slopes` training images carry gradient, so
+    that a term may differentiate z by x; give it a `validation` in its place.
     """
 
     targets: PerBatch | None = None
@@ -186,6 +187,7 @@ class Part:
     modules: nn.Module | None = None
     observe: Callable[[Batch], None] | None = None
     frozen: tuple[str, ...] = ()
+    slopes: bool = False
     needs_noise: bool = False
     notes: tuple[str, ...] = ()
 

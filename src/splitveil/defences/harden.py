@@ -196,6 +196,7 @@ class _Run:
 
         def loss(module: nn.Module, indices: Tensor, generator: torch.Generator) -> Tensor:
             images, labels = x[indices].to(device), y[indices].to(device)
+            images.requires_grad = self.objective.slopes
             logits, z, sent, noise = module(images, generator)
             batch = Batch(
                 x=images,

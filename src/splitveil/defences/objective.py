@@ -71,6 +71,11 @@ class Objective:
         return tuple(name for _, part in self.parts for name in part.frozen)
 
     @property
+    def slopes(self) -> bool:
+        """Whether a component differentiates features by images."""
+        return any(part.slopes for _, part in self.parts)
+
+    @property
     def opposed(self) -> tuple[str, ...]:
         """The components that train against an adversary.
 

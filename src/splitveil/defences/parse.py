@@ -15,6 +15,7 @@ from splitveil.defences.freeze import Freeze
 from splitveil.defences.hsic import HilbertSchmidt
 from splitveil.defences.imbalance import Imbalance
 from splitveil.defences.labels import Coarse, Distilled, LabelDistribution, OneHot, Ramp, Smoothed
+from splitveil.defences.lipschitz import Lipschitz
 from splitveil.defences.logit_decay import LogitDecay
 from splitveil.defences.maxent import MaxEntropy
 from splitveil.defences.noise import Noise
@@ -39,6 +40,7 @@ _KINDS: tuple[type[Component], ...] = (
     Freeze,
     HilbertSchmidt,
     Imbalance,
+    Lipschitz,
     LogitDecay,
     LowPass,
     MaxEntropy,
