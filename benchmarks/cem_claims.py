@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from scipy import stats
 from torch import Tensor, nn
 
@@ -95,14 +96,13 @@ def arm(folder: Path, images: Images, text: str, seed: int, *, attacked: bool) -
         return json.loads(path.read_text())
     start = time.process_time()
     hardened = harden(
-        network(),
+        source(folder, images, seed),
         images.training,
         parse_components(text),
         cut=CUT,
         schedule=SCHEDULE,
         rng=Rng(seed, ("cem", "claims")),
         patience=None,
-        start="scratch",
     )
     partition = hardened.partition
     assert partition is not None
@@ -122,6 +122,24 @@ def arm(folder: Path, images: Images, text: str, seed: int, *, attacked: bool) -
     beside.replace(path)
     print(f"{text}, seed {seed}: {brief(found)}", file=sys.stderr, flush=True)
     return found
+
+
+def source(folder: Path, images: Images, seed: int) -> nn.Module:
+    """The plain network that every arm of a seed starts from."""
+    path, net = folder / f"source-{seed}.safetensors", network()
+    if not path.is_file():
+        trained = harden(
+            net,
+            images.training,
+            parse_components("onehot"),
+            schedule=SCHEDULE,
+            rng=Rng(seed, ("cem", "source")),
+            patience=None,
+            start="scratch",
+        )
+        save_file(trained.network.state_dict(), path)
+    net.load_state_dict(load_file(path))
+    return net
 
 
 def brief(found: dict[str, Any]) -> str:

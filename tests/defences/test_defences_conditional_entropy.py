@@ -139,7 +139,7 @@ def test_the_price_rises_above_the_target_and_falls_below() -> None:
     assert seen[5] < seen[4] < seen[3] < seen[2] < seen[1]
     for _ in range(500):
         memory.ascend(torch.tensor(-1.0), 0.1)
-    assert float(memory.price) > 0
+    assert memory.price.item() > 0
 
 
 @pytest.mark.parametrize("text", ["noise(0.3)+cem(rate=0.2)", "noise(0.3)+cem-published(1)"])
@@ -260,7 +260,7 @@ def test_a_step_reads_nothing_back_and_misses_no_class(text: str) -> None:
     assert batch.z.grad is not None
     assert bool(torch.isfinite(batch.z.grad).all())
     if part.validation is not None:
-        assert float(part.validation(batch)) > 0
+        assert part.validation(batch).item() > 0
 
 
 def test_what_makes_no_sense_is_said_before_training() -> None:

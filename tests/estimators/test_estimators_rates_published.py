@@ -155,6 +155,24 @@ def test_the_share_rises_as_the_learning_rate_falls() -> None:
     assert [round(published_share(r), 6) for r in rates] == [0.02, 0.1, 0.5, 1, 1]
 
 
+def test_features_of_lower_precision_are_taken() -> None:
+    clusters, (z, y) = mixture(1, 3, 2), problem(1, 3)
+    single = clusters.to(z.float())
+    state = MovingClusters.of(single, 100.0)
+    rough, exact = z.bfloat16().requires_grad_(), z.bfloat16().double()
+    value = published_cem(rough, y, single, sigma=SIGMA, class_size=100.0)
+    value.backward()
+    assert rough.grad is not None
+    other = published_cem(exact, y, clusters, sigma=SIGMA, class_size=100.0)
+    assert value.item() == pytest.approx(other.item(), rel=1e-4)
+    moved = follow(state, rough.detach(), y, sigma=SIGMA, memory=50.0)
+    assert moved.clusters.centroids.dtype is torch.float32
+    rates = class_rate(rough, y, moved.clusters, sigma=SIGMA)
+    torch.testing.assert_close(
+        rates, class_rate(exact.float(), y, moved.clusters, sigma=SIGMA), rtol=1e-4, atol=1e-4
+    )
+
+
 class NoReadBack(TorchDispatchMode):
     """Fails where the host would wait for a value or a shape of the device."""
 

@@ -25,10 +25,11 @@ class ConditionalEntropy(Component):
     mixture behind the rate follows the features of training's own batches (`follow`), starting from
     k-means on calibration images; nothing is passed through the network a second time.
 
-    With `weight` w the loss grows by w · rate. With `rate` r in nats per value the weight is found:
-    after every step, w = w exp(pace (rate / r - 1)), the bracket within [-1, 1] (dual
-    ascent); validation then adds 10 nats for every 100 % above r, so that an epoch which misses the
-    target is not the one to keep.
+    With `weight` w the loss grows by w · rate. With `rate` r in nats per value it grows by
+    w · max(0, rate - r), and w is found: after every step it is multiplied by exp(pace · (rate / r
+    - 1)), the bracket within [-1, 1] (dual ascent). Validation then adds 10 nats for every 100 %
+    above r, so that an epoch which misses the target is not the one to keep. Begin from trained
+    weights: a price on features that tell the classes nothing yet keeps them from learning.
 
     The rate is an estimate on the images trained on, and its noise that of the batch: it ranks, and
     `held_out_rate` proves. It counts information against Gaussian noise and is refused without.
@@ -79,7 +80,9 @@ class ConditionalEntropy(Component):
             return class_rate(batch.features, batch.y, state.clusters, sigma=_noise(batch)).mean()
 
         def term(batch: Batch) -> Tensor:
-            return rate(batch) * (memory.price if self.weight is None else self.weight)
+            if self.weight is not None:
+                return self.weight * rate(batch)
+            return memory.price * (rate(batch) - target).relu()
 
         def excess(batch: Batch) -> Tensor:
             return rate(batch) / target - 1

@@ -49,6 +49,7 @@ def follow(
         memory: rows of a class after which the weight of a row has fallen by e.
     """
     clusters = state.clusters
+    z = z.to(clusters.centroids.dtype)
     k, m, f = clusters.centroids.shape
     away = own_offsets(z, y, clusters.centroids)
     share = component_scores(z, y, clusters, sigma=sigma).softmax(1)

@@ -55,6 +55,7 @@ def published_cem(
     References:
         Conditional entropy maximisation, arXiv 2503.00383, and its published code.
     """
+    z = z.to(clusters.centroids.dtype)
     n_c = class_size.to(z)[:, None] if isinstance(class_size, Tensor) else class_size
     s = sigma.detach() if isinstance(sigma, Tensor) else z.new_tensor(sigma)
     least = (floor * s.square() + offset).log()
