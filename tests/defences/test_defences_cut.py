@@ -366,7 +366,7 @@ def test_noise_with_a_rate_is_trained_together() -> None:
         assert found.partition is not None
         release = found.partition.release
         assert isinstance(release, ClippedGaussian)
-        z = found.partition.features(images().probe.x)
+        z = found.partition.features(images().probe.x).detach()
         rates.append(float((1 + z.var(0) / release.sigma**2).log().mean()))
     assert rates[1] < rates[0]
 
