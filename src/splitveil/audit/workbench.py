@@ -48,13 +48,17 @@ def one_thread() -> Iterator[None]:
 
 @dataclass(eq=False)
 class Workbench:
-    """A loaded subject and the threat model: `do` turns a trial into what came of it."""
+    """A loaded subject and the threat model: `do` turns a trial into what came of it.
+
+    `fitted` are releases at hand, by what trials call them; others are recipes to fit.
+    """
 
     subject: Subject
     threat: ThreatSettings
     utility_name: str | None
     environment: Environment
     wanted: tuple[str, ...] = ()
+    fitted: Mapping[str, Release] = field(default_factory=dict)
     _latest: tuple[tuple[str, str], Partition] | None = field(default=None, init=False)
 
     @cached_property
@@ -100,6 +104,8 @@ class Workbench:
             return traced.split(list(self.cuts.values())[-1])
         output = traced.output
         cut = output if output and output.id == trial.cut else self.cuts[trial.cut]
+        if trial.release in self.fitted:
+            return traced.split(cut, self.fitted[trial.release])
         plain = traced.split(cut)
         recipe = read_release(trial.release)
         if isinstance(recipe, Identity):

@@ -6,6 +6,7 @@ import typer
 
 from splitveil.cli.audit import audit
 from splitveil.cli.challenge import challenge
+from splitveil.cli.compare import compare
 from splitveil.cli.cuts import cuts
 from splitveil.cli.harden import harden
 from splitveil.cli.init import init
@@ -23,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
-for command in (audit, cuts, report, zone, select, harden, profile, reproduce, init):
+for command in (audit, cuts, report, zone, select, harden, compare, profile, reproduce, init):
     app.command()(command)
 app.add_typer(challenge)
 

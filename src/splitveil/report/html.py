@@ -70,6 +70,17 @@ def chart_style() -> str:
     )
 
 
+def page_from(template: str, context: dict[str, Any]) -> str:
+    """One of our pages with its style and script; everything in `context` is escaped."""
+    script = _source("sort.js")
+    shared = {
+        "style": Markup(chart_style() + _source("report.css")),  # noqa: S704 our own files
+        "script": Markup(script),  # noqa: S704 our own file
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
+    return _environment().get_template(template).render({**context, **shared})
+
+
 def _drawn(section: str, chart: Chart) -> Drawn:
     variants = tuple(
         (css, draw(chart, width=width, height=height, name=f"{chart.name}-{css}"))
@@ -99,7 +110,6 @@ def render(report: Report, rows: tuple[Row, ...], *, show_images: bool) -> str:
     """The page as text; everything that comes from the run is escaped."""
     charts = figures.charts(report)
     drawn = {k: [_drawn(k, chart) for chart in found] for k, found in charts.items()}
-    script = _source("sort.js")
     headline, lede = _headline(report)
     manifest = report.manifest
     context: dict[str, Any] = {
@@ -137,11 +147,8 @@ def render(report: Report, rows: tuple[Row, ...], *, show_images: bool) -> str:
         "failures": story.failures(report),
         "provenance": story.provenance(report),
         "settings": _settings(report),
-        "style": Markup(chart_style() + _source("report.css")),  # noqa: S704 our own files
-        "script": Markup(script),  # noqa: S704 our own file
-        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
-    return _environment().get_template("report.html.j2").render(context)
+    return page_from("report.html.j2", context)
 
 
 def _write(path: Path, content: str | bytes) -> None:

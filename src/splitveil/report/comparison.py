@@ -1,0 +1,290 @@
+"""Defences side by side at equal utility: one figure, one table and a page."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from splitveil.audit.store import write_whole
+from splitveil.errors import BadData
+from splitveil.quantities import Quantity
+from splitveil.report.chart import ATTACK_ROLES, Axis, Chart, Marker, Point, Role, Rule, Series
+from splitveil.report.html import chart_style, page_from
+from splitveil.report.numbers import full, number
+from splitveil.report.svg import draw
+from splitveil.report.tables import Cell, Column, Table, shown_quantity
+from splitveil.report.wording import check_wording, text_of_page
+
+_MARKERS: tuple[Marker, ...] = ("circle", "square", "triangle", "diamond", "cross")
+_DASHES = ("", "7 4", "2 3", "7 3 2 3", "1 4")
+_SIZES = (("wide", 990.0, 420.0), ("middle", 640.0, 380.0), ("narrow", 300.0, 340.0))
+_COLUMNS = (
+    Column(name="defence", numeric=False),
+    Column(name="at a drop of", unit="points"),
+    Column(name="strength chosen", numeric=False),
+    Column(name="accuracy", unit="share", kind="measured"),
+    Column(name="error raised", unit="times", kind="measured"),
+    Column(name="leakage", unit="share", kind="measured"),
+    Column(name="best attack", numeric=False),
+    Column(name="sent", unit="bytes"),
+    Column(name="on the device", unit="MFLOP"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What `splitveil compare` found, as its summary holds it."""
+
+    path: Path
+    data: Mapping[str, Any]
+
+    @property
+    def series(self) -> tuple[Mapping[str, Any], ...]:
+        """One a defence and cut, the largest area first."""
+        return tuple(sorted(self.data["series"], key=lambda one: -float(one["area"]["value"])))
+
+    def area(self, one: Mapping[str, Any]) -> Quantity:
+        """How much a defence raises the error on average over the drops, log ratio."""
+        return Quantity.from_json(one["area"])
+
+
+def read_comparison(path: Path) -> Comparison:
+    """The summary in a comparison's folder.
+
+    Raises:
+        BadData: if there is none, or it holds something else.
+    """
+    file = path / "compare.json" if path.is_dir() else path
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        found = Comparison(path=file.parent, data=data)
+        for one in found.series:
+            found.area(one)
+    except OSError as error:
+        raise BadData(f"no comparison in {file}: make one with `splitveil compare`") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadData(f"{file} is no comparison of defences: make it again") from error
+    return found
+
+
+def comparison_chart(found: Comparison) -> Chart:
+    """Error of the best attack against accuracy given up, both against the first cut undefended."""
+    lines = [one for one in found.series if len(one["points"]) > 1][: len(ATTACK_ROLES)]
+    plain = [one for one in found.series if len(one["points"]) == 1]
+    series = [
+        Series(
+            name=one["name"],
+            role=ATTACK_ROLES[place],
+            points=_points(one),
+            marker=_MARKERS[place],
+            dash=_DASHES[place],
+        )
+        for place, one in enumerate(lines)
+    ]
+    if plain:
+        series.append(
+            Series(
+                name="no defence",
+                role=Role.FLOOR,
+                points=tuple(point for one in plain for point in _points(one, tag=one["cut"])),
+                marker="ring",
+                line=False,
+            )
+        )
+    told = "; ".join(f"{one['name']}: {_factor(found.area(one))} times" for one in found.series)
+    left = len([one for one in found.series if len(one["points"]) > 1]) - len(lines)
+    note = f" {left} more are in the table." if left else ""
+    return Chart(
+        name="comparison",
+        title="Error of the best attack against accuracy given up",
+        description=f"Error raised on average over the drops. {told}",
+        x=Axis(label="accuracy given up on test images, points →"),
+        y=Axis(label="error of the best attack, times that undefended", scale="log"),
+        series=tuple(series),
+        rules=(Rule(name="undefended", axis="y", value=1.0, dash="2 3"),),
+        notes=(f"Up and to the left is better. Bars: 95 % intervals over images.{note}",),
+    )
+
+
+def _points(one: Mapping[str, Any], *, tag: str = "") -> tuple[Point, ...]:
+    points = []
+    for point in one["points"]:
+        ratio = Quantity.from_json(point["ratio"])
+        points.append(
+            Point(
+                x=float(point["accuracy_lost"]),
+                y=math.exp(ratio.value),
+                low=math.exp(ratio.low),
+                high=math.exp(ratio.high),
+                text=f"{point['defence']} at {one['cut']}: error {_times(ratio)}, "
+                f"{number(point['accuracy_lost'])} points of accuracy given up",
+                tag=tag,
+            )
+        )
+    return tuple(sorted(points, key=lambda p: p.x))
+
+
+def _factor(log: Quantity) -> str:
+    return number(math.exp(log.value))
+
+
+def _times(log: Quantity) -> str:
+    low, high = (number(math.exp(end)) for end in (log.low, log.high))
+    return f"{_factor(log)} [{low}, {high}] times"
+
+
+def comparison_table(found: Comparison) -> Table:
+    """A row for each defence, cut and drop."""
+    rows = tuple(_row(one, point) for one in found.series for point in one["points"])
+    test = found.data["data"]["test"]
+    return Table(
+        name="comparison",
+        caption=f"n = {test} test images, 95 % intervals over images. Strengths were chosen on "
+        "validation images, attacks as well; accuracy and error are of test images.",
+        columns=_COLUMNS,
+        rows=rows,
+    )
+
+
+def _row(one: Mapping[str, Any], point: Mapping[str, Any]) -> tuple[Cell, ...]:
+    ratio = Quantity.from_json(point["ratio"])
+    chosen = point["defence"] if point["met"] else "none is weak enough"
+    return (
+        Cell(text=one["name"]),
+        Cell(text=number(point["drop"]), key=repr(point["drop"])),
+        Cell(text=chosen),
+        shown_quantity(Quantity.from_json(point["accuracy"])),
+        Cell(
+            text=_factor(ratio),
+            small=f"[{number(math.exp(ratio.low))}, {number(math.exp(ratio.high))}]",
+            title=full(ratio),
+            key=repr(ratio.value),
+        ),
+        shown_quantity(Quantity.from_json(point["leakage"])),
+        Cell(text=str(point["attack"]).partition("(")[0], title=point["attack"]),
+        Cell(text=str(point["bytes"]), key=str(point["bytes"])),
+        Cell(text=number(point["edge_flops"] / 1e6), key=repr(point["edge_flops"])),
+    )
+
+
+def area_table(found: Comparison) -> Table:
+    """A row for each defence: its area, and how far it is ahead of the next."""
+    rows = []
+    for place, one in enumerate(found.series):
+        after = found.series[place + 1]["name"] if place + 1 < len(found.series) else ""
+        lead = Quantity.from_json(one["ahead"][after]) if after else None
+        rows.append(
+            (
+                Cell(text=one["name"]),
+                _factor_cell(found.area(one)),
+                Cell(text=after or "–"),  # noqa: RUF001
+                Cell(text="–") if lead is None else _factor_cell(lead),  # noqa: RUF001
+            )
+        )
+    return Table(
+        name="areas",
+        caption="Error raised on average over the drops (geometric mean by the trapezoidal rule); "
+        "the lead over the next is paired image by image. An interval that holds 1 shows no "
+        "difference. Other trainings are not in the intervals.",
+        columns=(
+            Column(name="defence", numeric=False),
+            Column(name="error raised", unit="times", kind="measured"),
+            Column(name="the next", numeric=False),
+            Column(name="ahead of it by", unit="times", kind="measured"),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _factor_cell(log: Quantity) -> Cell:
+    return Cell(
+        text=_factor(log),
+        small=f"[{number(math.exp(log.low))}, {number(math.exp(log.high))}]",
+        title=full(log),
+        key=repr(log.value),
+    )
+
+
+def answer(found: Comparison) -> str:
+    """What the comparison says, in a sentence no stronger than it bears."""
+    first = found.series[0]
+    area = found.area(first)
+    span = f"drops of {number(found.data['plan']['drops'][0])} to "
+    span += f"{number(found.data['plan']['drops'][-1])} points"
+    if area.low <= 0:
+        return f"No defence raised the best attack's error beyond chance, over {span}."
+    said = f"{first['name']} raised the best attack's error {_times(area)} on average over {span}"
+    tied = [
+        one["name"]
+        for one in found.series[1:]
+        if Quantity.from_json(first["ahead"][one["name"]]).low <= 0
+    ]
+    if tied:
+        return f"{said}; {_listed(tied)} cannot be told apart from it."
+    return f"{said}, more than every other."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def write_comparison(path: Path) -> Path:
+    """Write comparison.html, .svg, .json and .csv beside a comparison's summary.
+
+    Raises:
+        BadData: as `read_comparison`.
+        MislabelledClaim: if the page would call something a bound that is none.
+        StorageFailed: if it cannot be written.
+    """
+    found = read_comparison(path)
+    chart = comparison_chart(found)
+    tables = (comparison_table(found), area_table(found))
+    page = _page(found, chart, tables)
+    check_wording(text_of_page(page), names=_names(found))
+    figure = draw(
+        chart, width=760.0, height=380.0, name=chart.name, style=chart_style(), heading=True
+    )
+    data = json.dumps(chart.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
+    for name, content in (
+        ("comparison.svg", str(figure)),
+        ("comparison.json", data + "\n"),
+        ("comparison.csv", tables[0].to_csv()),
+        ("comparison.html", page),
+    ):
+        write_whole(found.path / name, content.encode())
+    return found.path / "comparison.html"
+
+
+def _page(found: Comparison, chart: Chart, tables: tuple[Table, Table]) -> str:
+    data = found.data
+    variants = tuple(
+        (css, draw(chart, width=width, height=height, name=f"{chart.name}-{css}"))
+        for css, width, height in _SIZES
+    )
+    return page_from(
+        "comparison.html.j2",
+        {
+            "model": data["model"]["name"],
+            "data": data["data"]["attacked"],
+            "trained": data["data"]["trained"],
+            "version": data["splitveil"],
+            "headline": answer(found),
+            "drawn": {"chart": chart, "variants": variants, "heading": False, "caption": ""},
+            "table": tables[0],
+            "areas": tables[1],
+            "failures": data["failures"],
+            "attacks": data["plan"]["attacks"],
+            "threat": data["threat"],
+            "trainings": data["trainings"],
+            "minutes": number(data["cpu_minutes"]),
+            "reference": data["reference"]["cut"],
+        },
+    )
+
+
+def _names(found: Comparison) -> set[str]:
+    names = {one["name"] for one in found.data["series"]}
+    names |= {point["defence"] for one in found.data["series"] for point in one["points"]}
+    return names | {found.data["model"]["name"], found.data["data"]["attacked"]}
