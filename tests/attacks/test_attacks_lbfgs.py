@@ -9,8 +9,9 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
+from splitveil.attacks.memory import out_of_memory
 from splitveil.attacks.optimise import BatchedAdam, BatchedLBFGS, Box, Ending, Optimiser
-from splitveil.attacks.optimise.chunks import in_chunks, measured_chunk, out_of_memory
+from splitveil.attacks.optimise.chunks import in_chunks, measured_chunk
 from splitveil.attacks.optimise.minimise import Function, Minimum
 from splitveil.errors import BadPlan, BudgetExceeded
 

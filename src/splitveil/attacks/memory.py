@@ -9,6 +9,7 @@ from torch import Tensor
 from splitveil.errors import BudgetExceeded
 
 _Found = TypeVar("_Found")
+_SIGNS = ("not enough memory", "out of memory", "allocate memory")
 
 
 def halving(work: Callable[[int], _Found], size: int) -> _Found:
@@ -21,7 +22,7 @@ def halving(work: Callable[[int], _Found], size: int) -> _Found:
         try:
             return work(size)
         except (MemoryError, RuntimeError) as error:
-            if not _ran_out(error):
+            if not out_of_memory(error):
                 raise
             if size <= 1:
                 raise BudgetExceeded(
@@ -47,11 +48,9 @@ def piecewise(work: Callable[[Tensor], Tensor], rows: Tensor, size: int) -> Tens
     return whole
 
 
-def _ran_out(error: Exception) -> bool:
-    text = str(error)
-    return (
-        isinstance(error, MemoryError | torch.OutOfMemoryError)
-        or "not enough memory" in text
-        or "out of memory" in text
-        or "allocate memory" in text
-    )
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on the host or on an accelerator."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from splitveil import measures
 from splitveil.attacks.base import Attack, Reconstructor
+from splitveil.attacks.memory import out_of_memory
 from splitveil.audit.executors import Done
 from splitveil.audit.likeness import likeness_of
 from splitveil.errors import AuditError
@@ -68,7 +69,7 @@ def attempt(trial: Trial, environment: Environment, work: Callable[[Trial], Foun
 def _reason(error: Exception) -> str:
     """One line for an error that is not ours, with the remedy where memory was wanting."""
     text = one_line(error)
-    if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
+    if out_of_memory(error):
         return f"WorkerLost: not enough memory ({text}); use fewer jobs, then run again"
     return text
 

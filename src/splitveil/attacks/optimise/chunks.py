@@ -6,21 +6,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from splitveil.attacks.memory import out_of_memory
 from splitveil.attacks.optimise.minimise import Function, Minimum
 from splitveil.errors import BudgetExceeded
 
 SIZES = (16, 64, 256, 1024)
 _BEST_OF = 2
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on the host or on an accelerator."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "allocate memory" in text
-    )
 
 
 def measured_chunk(function: Function, start: Tensor, sizes: Sequence[int] = SIZES) -> int:

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from splitveil.attacks.base import Attack, Reconstructor
 from splitveil.attacks.evidence import grant
+from splitveil.attacks.memory import out_of_memory
 from splitveil.attacks.peel.blocks import Stage, find_stages, require_blocks
 from splitveil.attacks.peel.course import Course, Limits
 from splitveil.attacks.peel.graph import HeadGraph, read_head
 from splitveil.attacks.peel.linear import require_gradient
 from splitveil.attacks.peel.observed import read_observation, sent, tail_has_blocks
 from splitveil.attacks.peel.report import Count, PeelReport
-from splitveil.errors import BadPlan, KnowledgeMissing
+from splitveil.errors import BadPlan, BudgetExceeded, KnowledgeMissing
 from splitveil.partition.layout import Layout
 from splitveil.rng import Rng
 from splitveil.shapes import Targets
@@ -114,6 +115,7 @@ class Peeler(Reconstructor):
 
         Raises:
             BadInput: if z does not fit the layout or is not finite.
+            BudgetExceeded: if memory gives out with one image at a time.
         """
         z = read_observation(observation, self.layout)
         x = torch.zeros(len(z), *self.shape)
@@ -127,8 +129,13 @@ class Peeler(Reconstructor):
                 course = self._course(z[at : at + chunk], rng, few)
                 x[at : at + chunk] = course.finish().to(x)
             except (MemoryError, RuntimeError) as error:
-                if chunk == 1 or not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
+                if chunk == 1:
+                    raise BudgetExceeded(
+                        "not enough memory to peel one image at a time: choose an earlier cut or "
+                        "a machine with more memory"
+                    ) from error
                 chunk = max(1, chunk // 2)
                 continue
             courses.append(course)
@@ -147,11 +154,6 @@ class Peeler(Reconstructor):
         )
         observed = sent(self.head, self.layout, z)
         return Course(self.head, self.stages, self.shape, observed, limits, rng, diagnosed)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text
 
 
 def _merged(count: Count, courses: Sequence[Course]) -> PeelReport:
