@@ -27,6 +27,7 @@ from splitveil.release.half import HalfPrecision
 from splitveil.release.identity import Identity
 from splitveil.release.laplace import ClippedLaplace, LaplaceNoise
 from splitveil.release.parse import parse_release
+from splitveil.release.pooled import PooledNoise
 from splitveil.release.privacy import (
     GaussianPrivacy,
     LaplacePrivacy,
@@ -58,6 +59,7 @@ __all__ = [
     "LaplacePrivacy",
     "Lattice",
     "LatticeCoder",
+    "PooledNoise",
     "Release",
     "ReleaseRecipe",
     "RoundedFeatures",

@@ -114,6 +114,11 @@ class ReleaseRecipe(ABC):
             BadData: if the features are empty, not finite, or give no scale.
         """
 
+    @property
+    def content(self) -> "ReleaseRecipe":
+        """The same recipe as records name it: by what it does, not by where that lies."""
+        return self
+
     def __str__(self) -> str:
         settings = ", ".join(
             f"{field.name}={getattr(self, field.name)}"

@@ -88,5 +88,9 @@ class Chain(ReleaseRecipe):
             z = fitted[-1](z, generator)
         return ChainedRelease(tuple(fitted))
 
+    @property
+    def content(self) -> "Chain":
+        return Chain(tuple(stage.content for stage in self.stages))
+
     def __str__(self) -> str:
         return "+".join(str(stage) for stage in self.stages)
