@@ -176,7 +176,8 @@ def observed(
     other releases it discards something.
 
     Raises:
-        BadInput: if z does not fit the layout or is not finite, or labels are missing or too few.
+        BadInput: if z does not fit the layout or is not finite, or labels are missing or not one
+            number an observation.
     """
     z = observation.z
     if z.ndim != 3 or z.shape[1] < 1 or z.shape[2] != layout.size:
@@ -189,8 +190,11 @@ def observed(
     labels = observation.labels
     if len(classes.seen) and labels is None:
         raise BadInput("this attack was fitted with known labels: give the observation its labels")
-    if labels is not None and len(labels) != len(z):
-        raise BadInput(f"expected {len(z)} labels, one an observation, got {len(labels)}")
+    if labels is not None and tuple(labels.shape) != (len(z),):
+        raise BadInput(
+            f"expected labels of shape ({len(z)},), one an observation, got "
+            f"{tuple(labels.shape)}: give one class number for each z"
+        )
     rows = classes.rows(None if labels is None else labels.to(device), len(z))
     return z.detach().to(device).float().mean(1), rows
 
@@ -226,7 +230,10 @@ def _checked(auxiliary: Auxiliary, *, labelled: bool) -> AuxiliaryTargets:
             f"{float(x.max()):.3g}]: rescale them"
         )
     if y is not None and y.shape != x.shape[:1]:
-        raise BadInput(f"expected {len(x)} auxiliary labels, got shape {tuple(y.shape)}")
+        raise BadInput(
+            f"expected auxiliary labels of shape ({len(x)},), got {tuple(y.shape)}: give one "
+            "class number for each target"
+        )
     y = y.to(x.device) if y is not None and labelled else None
     classes = Classes.of(y)
     seen = Classes(classes.seen.to(x.device))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from splitveil.attacks.slope import slope
 from splitveil.attacks.standard import Standard
 from splitveil.nets import evaluating
 
@@ -20,10 +21,14 @@ class Misfit:
     standard: Standard
 
     def __call__(self, x: Tensor, scaled: Tensor) -> tuple[Tensor, Tensor]:
-        """J (n,) and its gradient (n, *shape) at targets x, for features already scaled."""
+        """J (n,) and its gradient (n, *shape) at targets x, for features already scaled.
+
+        Raises:
+            BadInput: if the head's answer does not depend on x by anything torch can follow.
+        """
         with evaluating(self.head), torch.enable_grad():
             free = x.detach().requires_grad_()
             apart = self.standard(self.head(free).float()) - scaled
             values = 0.5 * apart.flatten(1).square().mean(1)
-            (slope,) = torch.autograd.grad(values.sum(), free)
-        return values.detach(), slope.detach()
+            found = slope(values.sum(), free)
+        return values.detach(), found.detach()

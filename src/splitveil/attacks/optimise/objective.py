@@ -11,6 +11,7 @@ from splitveil.attacks.optimise.fidelity import Fidelity
 from splitveil.attacks.optimise.gaussian_prior import GaussianPrior
 from splitveil.attacks.optimise.minimise import Function
 from splitveil.attacks.optimise.total_variation import total_variation
+from splitveil.attacks.slope import slope
 from splitveil.errors import BadInput
 from splitveil.nets import evaluating
 
@@ -93,12 +94,7 @@ class Objective:
         with torch.enable_grad():
             x = in_range(x.detach().to(self.dtype).unflatten(1, self.shape)).requires_grad_()
             misfit = self.fidelity(self.head(x), images)
-            if not misfit.requires_grad:
-                raise BadInput(
-                    "the head passes no gradient to its input: it is detached or runs outside "
-                    "torch; use a decoder or a ridge attack at this cut"
-                )
-            (gradient,) = torch.autograd.grad(misfit.sum(), x)
+            gradient = slope(misfit.sum(), x)
         gradient = gradient.flatten(1)
         if not gradient.isfinite().all(1).any():
             raise BadInput(

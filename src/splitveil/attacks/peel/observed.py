@@ -30,7 +30,8 @@ def read_observation(observation: Observation, layout: Layout) -> Features:
         )
     if not torch.isfinite(z).all():
         raise BadInput("observed features are not finite: check the model and its release")
-    return z.detach().mean(1)
+    z = z.detach()
+    return (z if z.is_floating_point() else z.float()).mean(1)
 
 
 def sent(head: HeadGraph, layout: Layout, z: Features) -> tuple[Tensor, ...]:

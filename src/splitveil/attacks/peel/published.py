@@ -9,8 +9,10 @@ from torch import Tensor, fx, nn
 
 from splitveil.attacks.base import Attack, Reconstructor
 from splitveil.attacks.evidence import grant
+from splitveil.attacks.memory import halving
 from splitveil.attacks.peel.blocks import Stage, find_stages, require_blocks
 from splitveil.attacks.peel.graph import HeadGraph, read_head, size_of
+from splitveil.attacks.peel.linear import require_gradient
 from splitveil.attacks.peel.observed import read_observation, sent, tail_has_blocks
 from splitveil.errors import BadInput, BadPlan, KnowledgeMissing
 from splitveil.partition.flow import Origin, batch_size, device_of, execute
@@ -58,7 +60,8 @@ class PublishedPeel(Attack):
 
         Raises:
             KnowledgeMissing: if the head is not granted.
-            BadInput: if the network has no residual block or cannot be followed.
+            BadInput: if the network has no residual block, cannot be followed, or passes no
+                gradient.
         """
         grant(self, knowledge)
         if not isinstance(knowledge, WhiteBox):
@@ -73,6 +76,7 @@ class PublishedPeel(Attack):
                 "the published method starts from one tensor, and several cross this cut: choose "
                 "a cut after a block, or use Peel"
             )
+        require_gradient(head, head.steps(head.source, head.crossing), head.crossing)
         return PublishedPeeler(self, head, stages, knowledge.layout, shape)
 
 
@@ -90,11 +94,18 @@ class PublishedPeeler(Reconstructor):
         z = read_observation(observation, self.layout).float()
         if not len(z):
             return torch.zeros(0, *self.shape)
+
+        def by(size: int) -> Tensor:
+            return torch.cat([self._peel(part, rng) for part in z.split(size)])
+
+        x = torch.nan_to_num(halving(by, len(z)).detach(), nan=0.5)
+        return x.clamp(0, 1) if len(self.shape) == 3 else x
+
+    def _peel(self, z: Tensor, rng: Rng) -> Tensor:
         (y,) = sent(self.head, self.layout, z)
         for stage in reversed(self.stages):
             y = self.invert(stage, y, rng.child(stage.name))
-        x = torch.nan_to_num(y.detach(), nan=0.5)
-        return x.clamp(0, 1) if len(self.shape) == 3 else x
+        return y
 
     def invert(self, stage: Stage, y: Tensor, rng: Rng) -> Tensor:
         """One stage's inputs from its outputs y (n, ...)."""
