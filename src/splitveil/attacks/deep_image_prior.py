@@ -52,7 +52,13 @@ class Drawing(Reconstructor):
     rng: Rng
 
     def __call__(self, observation: Observation, rng: Rng) -> Targets:
-        return in_shape(self.search(observation).x, self.shape)
+        return self.noted(observation, rng)[0]
+
+    def noted(self, observation: Observation, rng: Rng) -> tuple[Targets, tuple[str, ...]]:
+        found = self.search(observation)
+        lost = int((found.ending == Ending.DIVERGED).sum())
+        notes = (f"{lost} images diverged: the best drawing before that was kept",) if lost else ()
+        return in_shape(found.x, self.shape), notes
 
     def search(self, observation: Observation) -> Minimum:
         """The images drawn, flat, of the restart with the least misfit of each.

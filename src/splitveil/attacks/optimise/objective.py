@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from splitveil.attacks.memory import halving
 from splitveil.attacks.optimise.coarse_to_fine import Scale
 from splitveil.attacks.optimise.fidelity import Fidelity
 from splitveil.attacks.optimise.gaussian_prior import GaussianPrior
@@ -88,24 +89,32 @@ class Objective:
         Raises:
             BadInput: if they are detached, or the gradient is nowhere finite, or nowhere different
                 from zero where features do not fit.
+            BudgetExceeded: if memory gives out with one of them at a time.
         """
         if not len(x):
             return
-        with torch.enable_grad():
-            x = in_range(x.detach().to(self.dtype).unflatten(1, self.shape)).requires_grad_()
-            misfit = self.fidelity(self.head(x), images)
-            gradient = slope(misfit.sum(), x)
-        gradient = gradient.flatten(1)
+        gradient, misfit = halving(lambda size: self._slopes(x, images, size), len(x))
         if not gradient.isfinite().all(1).any():
             raise BadInput(
                 "the head's gradient is NaN or infinite for every image: check its activations "
                 "and weights, or use a decoder or a ridge attack at this cut"
             )
-        if not gradient.any() and bool((misfit.detach() > _FITTED).any()):
+        if not gradient.any() and bool((misfit > _FITTED).any()):
             raise BadInput(
                 "the head's gradient is zero everywhere, as of rounding or sign functions: use a "
                 "decoder or a ridge attack at this cut"
             )
+
+    def _slopes(self, x: Tensor, images: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        """Gradients of the misfit (b, d) and the misfit (b,), `size` targets at a time."""
+        gradients, misfits = [], []
+        with torch.enable_grad():
+            for part, which in zip(x.split(size), images.split(size), strict=True):
+                target = in_range(part.detach().to(self.dtype).unflatten(1, self.shape))
+                misfit = self.fidelity(self.head(target.requires_grad_()), which)
+                gradients.append(slope(misfit.sum(), target).flatten(1))
+                misfits.append(misfit.detach())
+        return torch.cat(gradients), torch.cat(misfits)
 
 
 def in_range(x: Tensor) -> Tensor:

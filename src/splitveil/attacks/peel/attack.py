@@ -110,6 +110,10 @@ class Peeler(Reconstructor):
     def __call__(self, observation: Observation, rng: Rng) -> Targets:
         return self.peel(observation, rng).x
 
+    def noted(self, observation: Observation, rng: Rng) -> tuple[Targets, tuple[str, ...]]:
+        found = self.peel(observation, rng)
+        return found.x, found.report.warnings
+
     def peel(self, observation: Observation, rng: Rng, *, diagnosed: int = 0) -> Peeled:
         """Reconstructions and their report; singular values for the first `diagnosed` images.
 

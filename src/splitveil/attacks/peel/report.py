@@ -1,8 +1,11 @@
 """What PEEL says of its own work: all of it visible to the attacker."""
 
+import math
 from dataclasses import dataclass, field
 
 from torch import Tensor
+
+_EXPLAINED = 1e-2
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,18 @@ class PeelReport:
     stopped: str | None
     misfit: Tensor
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the images must know: too few outputs, images that do not fit z."""
+        found = [str(self.count)] if self.count.limited else []
+        apart = ~(self.misfit <= _EXPLAINED)  # NaN among them
+        if apart.any():
+            worst = float(self.misfit.nan_to_num(math.inf).max())
+            found.append(
+                f"{int(apart.sum())} images do not explain what was sent: misfit up to {worst:.1e}"
+            )
+        return tuple(found)
 
     def __str__(self) -> str:
         """Several lines."""
