@@ -27,6 +27,7 @@ from splitveil.estimators.reservoir import Reservoir
 from splitveil.estimators.scatter import Moments
 from splitveil.estimators.sketch import CountSketch
 from splitveil.estimators.water_filling import WaterFilling, water_filling
+from splitveil.estimators.whitening import Whitening
 
 __all__ = [
     "Cells",
@@ -40,6 +41,7 @@ __all__ = [
     "Reservoir",
     "Spectrum",
     "WaterFilling",
+    "Whitening",
     "bernstein_upper",
     "groups_within",
     "hierarchical_interval",

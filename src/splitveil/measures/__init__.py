@@ -7,6 +7,8 @@
 | `ms_ssim`, `band_mse`, `r_squared` | reconstructions and originals | measured |
 | `recognition`, `feature_distance`, `perceptual_distance` | the same, a network | measured |
 | `retrieval` | reconstructions or embeddings, and a gallery | measured |
+| `risk` | reconstructions, originals, whitened auxiliary images | measured |
+| `linear_code_ratio`, `linear_code_log_ratio` | directions and a code size | model |
 | `attribute_lift` | attributes inferred, and guessed from the label | measured |
 | `verification`, `roc_curve` | scores of pairs, same person or not | measured |
 | `leakage`, `tail_leakage` | errors of an attack and of its floor | measured |
@@ -143,6 +145,14 @@ from splitveil.measures.reconstruction import (
     ssim_per_image,
 )
 from splitveil.measures.retrieval import Ranks, retrieval, retrieval_ranks
+from splitveil.measures.risk import (
+    LinearCode,
+    Risk,
+    linear_code_log_ratio,
+    linear_code_ratio,
+    risk,
+    risk_per_image,
+)
 from splitveil.measures.tails import tail_of
 from splitveil.measures.utility import accuracy, agreement, share_of
 from splitveil.measures.vortex import (
@@ -163,12 +173,14 @@ __all__ = [
     "GalleryBlock",
     "GeniePoint",
     "LeakBudget",
+    "LinearCode",
     "MixtureSource",
     "NoiseNeeded",
     "Orbit",
     "PrincipalBands",
     "RadiusChange",
     "Ranks",
+    "Risk",
     "Rung",
     "accuracy",
     "agreement",
@@ -205,6 +217,8 @@ __all__ = [
     "leak_budget",
     "leakage",
     "leave_one_out_bounds",
+    "linear_code_log_ratio",
+    "linear_code_ratio",
     "local_dp_success",
     "log_det_bound",
     "log_det_estimates",
@@ -238,6 +252,8 @@ __all__ = [
     "retention",
     "retrieval",
     "retrieval_ranks",
+    "risk",
+    "risk_per_image",
     "roc_curve",
     "shannon_bound",
     "share_of",
