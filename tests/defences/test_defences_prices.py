@@ -138,7 +138,7 @@ def test_a_bottleneck_starts_as_the_best_linear_one() -> None:
     torch.testing.assert_close(cloud(device(z)), z, rtol=1e-3, atol=1e-4)
     noisy = z + 0.1 * torch.randn(z.shape, generator=Rng(2).torch())
     start_at_principal(device, cloud, noisy)
-    left = float((cloud(device(noisy)) - noisy).square().mean())
+    left = float((cloud(device(noisy)) - noisy).square().mean().detach())
     assert left == pytest.approx(0.01 * (6 - kept) / 6, rel=0.1)
 
 

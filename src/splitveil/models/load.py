@@ -105,8 +105,9 @@ def load_model(
     bare = _make(given, settings or {}, bundled=weights is None)
     network = bare.network.cpu()
     if weights is not None:
+        state = read_weights(Path(weights))
         apply_grafts(network, stored_grafts(Path(weights)))
-        fit_weights(network, read_weights(Path(weights)), str(weights))
+        fit_weights(network, state, str(weights))
         stored = stored_normalisation(Path(weights))
         if stored is not None:
             bare = replace(bare, mean=stored[0], std=stored[1])
