@@ -130,8 +130,17 @@ def test_a_defence_at_a_cut_is_audited_with_its_release(
     command = [*shlex.split(told["audit"])[1:], "--data", "audited.npz", "--attack", "Ridge()"]
     assert run([*command, "--jobs", "0", "--out", "noisy-run", "--json"]) == DONE
     assert json.loads(capsys.readouterr().out)["failures"] == 0
-    records = Path("noisy-run/records.jsonl").read_text()
-    assert "Stored(file='noisy/release.safetensors'" in records
+    attacked = [
+        trial
+        for line in Path("noisy-run/records.jsonl").read_text().splitlines()
+        if (trial := json.loads(line)["trial"])["task"] == "attack"
+    ]
+    assert not [one for one in attacked if one["release"].startswith("Stored(file=")]
+    assert [one for one in attacked if one["release"].startswith("Stored(digest=")]
+    summary = json.loads(Path("noisy-run/summary.json").read_text())
+    (found,) = summary["leakage"]
+    assert found["release"].startswith("Stored(digest=")
+    assert "behind Stored(digest=" in summary["verdict"]
 
 
 @pytest.mark.parametrize(

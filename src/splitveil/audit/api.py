@@ -120,6 +120,7 @@ def audit(
     cuts: Sequence[str] = (),
     attacks: Sequence[Attack | str] = (),
     releases: Sequence[ReleaseRecipe | str] = (),
+    always_release: ReleaseRecipe | str | None = None,
     measures: Sequence[str] = (),
     threat: ThreatSettings | None = None,
     budget: Tier = "3m",
@@ -141,6 +142,7 @@ def audit(
         cuts: names or ids; none for the whole menu.
         attacks: recipes or their written form; none for the budget's choice.
         releases: recipes for the noise arm; none for the budget's choice.
+        always_release: a recipe that the device never sends without, in place of plain features.
         measures: "proxies" or "twin", beside the bounds and what the budget includes.
         threat: what the attacker knows; None grants everything but the private images.
         budget: "3m", "30m" or "full".
@@ -160,7 +162,8 @@ def audit(
         threat=threat or ThreatSettings(),
         cuts=tuple(cuts),
         attacks=tuple(_written(attack) for attack in attacks),
-        releases=tuple(one if isinstance(one, str) else repr(one) for one in releases),
+        releases=tuple(_release_text(one) for one in releases),
+        always_release=None if always_release is None else _release_text(always_release),
         measures=tuple(measures),
         budget=budget,
         seed=seed,
@@ -174,6 +177,10 @@ def audit(
 
 def _name(model: nn.Module | str | None) -> str | None:
     return f"object:{type(model).__name__}" if isinstance(model, nn.Module) else model
+
+
+def _release_text(release: ReleaseRecipe | str) -> str:
+    return release if isinstance(release, str) else repr(release)
 
 
 def _written(attack: Attack | str) -> str:

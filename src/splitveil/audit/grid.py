@@ -17,15 +17,14 @@ from splitveil.audit.estimates import (
 from splitveil.audit.menu import GALLERIES, core, extras, withheld
 from splitveil.audit.outputs import channels
 from splitveil.audit.plan import AuditPlan, Budget
-from splitveil.audit.recipes import read_attack, read_release
+from splitveil.audit.recipes import called, read_attack
 from splitveil.audit.schedule import AFTER, DEAR, LAST, Job, Left, makespan
+from splitveil.audit.sent import PLAIN
 from splitveil.errors import BadInput
 from splitveil.partition.types import Cut
 from splitveil.records import Task, Trial
-from splitveil.release import Identity
 
 EVERY_CUT = "*"
-PLAIN = repr(Identity())
 ACCURACY = "accuracy()"
 MOMENTS = "moments()"
 NOISE = "gaussian(sigma=2.0)"
@@ -133,6 +132,7 @@ def build_grid(
 
 def _cells(plan: AuditPlan, cuts: Sequence[Cut]) -> tuple[list[_Cell], list[Left]]:
     seed, limits = plan.seed, plan.limits
+    sent = called(plan.always_release or "none")
     cells = [
         _Cell(Task.MOMENTS, None, MOMENTS, seed=seed, rank=0),
         _Cell(Task.ATTACK, None, repr(MeanImage()), seed=seed, rank=0),
@@ -142,19 +142,21 @@ def _cells(plan: AuditPlan, cuts: Sequence[Cut]) -> tuple[list[_Cell], list[Left
     if plan.attacks:
         own = [read_attack(text)[0] for text in plan.attacks]
         seeds = range(seed, seed + limits.seeds)
-        cells += [_Cell(Task.ATTACK, cut, m, seed=s) for cut in cuts for m in own for s in seeds]
+        cells += [_Cell(Task.ATTACK, cut, m, sent, s) for cut in cuts for m in own for s in seeds]
         strong = own
     else:
-        some, left = _budgeted(cuts, limits, seed)
+        some, left = _budgeted(cuts, limits, seed, sent)
         cells += some
         ridge, decoder = core(limits)
         strong = [ridge, *(read_attack(text)[0] for text in GALLERIES), decoder]
     noisy = _noise_cuts(cuts, limits)
-    releases = [repr(read_release(text)) for text in plan.releases or (NOISE,)]
-    arms = [release for release in releases if release != PLAIN]
+    default = (NOISE,) if sent == PLAIN else ()
+    arms = [name for name in map(called, plan.releases or default) if name not in (PLAIN, sent)]
     for release in arms:
         cells += _arm(release, noisy, strong, seed)
-    cells += _claims(plan, cuts, noisy, arms)
+    if sent != PLAIN:
+        cells += [_Cell(Task.UTILITY, cut, ACCURACY, sent, seed) for cut in cuts]
+    cells += _claims(plan, cuts, noisy, arms, sent)
     return cells, left
 
 
@@ -170,12 +172,13 @@ def _outputs(plan: AuditPlan, output: Cut | None) -> list[_Cell]:
 
 
 def _claims(
-    plan: AuditPlan, cuts: Sequence[Cut], noisy: Sequence[Cut], arms: Sequence[str]
+    plan: AuditPlan, cuts: Sequence[Cut], noisy: Sequence[Cut], arms: Sequence[str], sent: str
 ) -> list[_Cell]:
     """The noise that plain features would need, and what was asked for beside the budget's choice.
 
     The noise is sought where every attack runs, so that the headline's cut is among them; deepest
-    cuts first, after all attacks.
+    cuts first, after all attacks. Where a release is always there, what it proves stands in place
+    of that.
     """
     asked = {*plan.measures, *plan.limits.measures}
     full = (
@@ -183,22 +186,28 @@ def _claims(
         if plan.attacks
         else spaced(spaced(cuts, plan.limits.ridge_cuts), plan.limits.decoder_cuts)
     )
+    claim = NOISE_NEEDED if sent == PLAIN else BOUNDS
     cells = [
-        _Cell(Task.BOUND, cut, NOISE_NEEDED, seed=plan.seed, rank=AFTER + place)
+        _Cell(Task.BOUND, cut, claim, sent, plan.seed, AFTER + place)
         for place, cut in enumerate(reversed(full))
     ]
+    hidden = [(arm, tuple(noisy)) for arm in arms]
+    if sent != PLAIN:
+        hidden = [(sent, tuple(full)), *hidden]
     late = AFTER + len(cuts)
     if PROXIES in {MEASURES[name] for name in asked}:
         cells.append(_Cell(Task.BOUND, None, CALIBRATION, seed=plan.seed, rank=late))
-        for release, where in ((PLAIN, full), *((arm, noisy) for arm in arms)):
+        for release, where in dict.fromkeys(((sent, tuple(full)), *hidden)):
             cells += [_Cell(Task.BOUND, cut, PROXIES, release, plan.seed, late) for cut in where]
     if TWIN in {MEASURES[name] for name in asked}:
-        for arm in arms:
-            cells += [_Cell(Task.BOUND, cut, TWIN, arm, plan.seed, late) for cut in noisy]
+        for release, where in hidden:
+            cells += [_Cell(Task.BOUND, cut, TWIN, release, plan.seed, late) for cut in where]
     return cells
 
 
-def _budgeted(cuts: Sequence[Cut], limits: Budget, seed: int) -> tuple[list[_Cell], list[Left]]:
+def _budgeted(
+    cuts: Sequence[Cut], limits: Budget, seed: int, sent: str
+) -> tuple[list[_Cell], list[Left]]:
     """The budget's choice: cheap attacks everywhere, dear ones at depth-spaced cuts."""
     ridge, decoder = core(limits)
     patch, _ = read_attack("PatchRidge()")
@@ -208,8 +217,8 @@ def _budgeted(cuts: Sequence[Cut], limits: Budget, seed: int) -> tuple[list[_Cel
     cells: list[_Cell] = []
     left: list[Left] = []
     for cut in spread(cuts):
-        cells.append(_Cell(Task.ATTACK, cut, patch, seed=seed))
-        cells.append(_Cell(Task.ATTACK, cut, repr(NearestAuxiliary()), seed=seed))
+        cells.append(_Cell(Task.ATTACK, cut, patch, sent, seed))
+        cells.append(_Cell(Task.ATTACK, cut, repr(NearestAuxiliary()), sent, seed))
         deepest_first = DEAR + len(cuts) - cuts.index(cut)
         for method, chosen, seeds, rank in (
             (ridge, ridge_cuts, 1, DEAR),
@@ -217,33 +226,33 @@ def _budgeted(cuts: Sequence[Cut], limits: Budget, seed: int) -> tuple[list[_Cel
         ):
             if cut in chosen:
                 cells += [
-                    _Cell(Task.ATTACK, cut, method, seed=s, rank=rank)
+                    _Cell(Task.ATTACK, cut, method, sent, s, rank)
                     for s in range(seed, seed + seeds)
                 ]
             else:
                 trial = Trial(
-                    scope="", task=Task.ATTACK, cut=cut.id, release=PLAIN, method=method, seed=seed
+                    scope="", task=Task.ATTACK, cut=cut.id, release=sent, method=method, seed=seed
                 )
                 reason = f"budget: {method} at {len(chosen)} of {len(cuts)} cuts, spaced by depth"
                 left.append(Left(trial=trial, reason=reason))
         if cut in spaced(decoder_cuts, limits.gallery_cuts):
-            cells += [_Cell(Task.ATTACK, cut, method, seed=seed, rank=DEAR) for method in galleries]
-    cells += _beyond(decoder_cuts, limits, seed)
+            cells += [_Cell(Task.ATTACK, cut, method, sent, seed, DEAR) for method in galleries]
+    cells += _beyond(decoder_cuts, limits, seed, sent)
     for name, reason in withheld(limits, len(cuts)):
         trial = Trial(
-            scope="", task=Task.ATTACK, cut=EVERY_CUT, release=PLAIN, method=name, seed=seed
+            scope="", task=Task.ATTACK, cut=EVERY_CUT, release=sent, method=name, seed=seed
         )
         left.append(Left(trial=trial, reason=reason))
     return cells, left
 
 
-def _beyond(cuts: Sequence[Cut], limits: Budget, seed: int) -> list[_Cell]:
+def _beyond(cuts: Sequence[Cut], limits: Budget, seed: int, sent: str) -> list[_Cell]:
     """The attacks beyond the core, one after another, each at its deepest cut first."""
     cells = []
     for place, (method, count) in enumerate(extras(limits)):
         first = LAST + 1 + place * len(cuts)
         cells += [
-            _Cell(Task.ATTACK, cut, method, seed=seed, rank=first + index)
+            _Cell(Task.ATTACK, cut, method, sent, seed, first + index)
             for index, cut in enumerate(reversed(spaced(cuts, count)))
         ]
     return cells

@@ -11,6 +11,7 @@ import torch
 from splitveil.audit.outputs import channels
 from splitveil.audit.plan import AuditPlan
 from splitveil.audit.prepare import Prepared
+from splitveil.audit.recipes import called
 
 
 def joined(manifest: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,6 +102,7 @@ def plan_of(plan: AuditPlan) -> dict[str, Any]:
         "seed": plan.seed,
         "jobs": plan.workers,
         "releases": list(plan.releases),
+        "always_release": called(plan.always_release) if plan.always_release else None,
         "attacks": list(plan.attacks),
         "measures": list(plan.measures),
         "cuts": list(plan.cuts),

@@ -152,11 +152,13 @@ class AuditPlan:
     `cuts` are names or ids (none: the whole menu); `attacks` are recipes such as
     "Ridge(penalty=1e-3)" or "package.module:Name()" to run at every cut in place of the budget's
     choice; `releases` are recipes such as "gaussian(sigma=0.5)" for the noise arm (none: the
-    budget's choice, "none" alone: no arm). `jobs` counts worker processes: 0 runs all in this
-    process, None takes one a core. `measures` asks for more than bounds: "proxies", which rank and
-    prove nothing, with their calibration; "twin", least errors for a declared source of images.
-    `pairs` are two files, of the attacker's pairs (z, x) and of private ones, in place of a model
-    and data.
+    budget's choice, "none" alone: no arm). `always_release` is one that the device never sends
+    without: plain features are then no channel, every attack meets this release at every cut, and
+    there is a noise arm beside it only where `releases` names one. `jobs` counts worker processes:
+    0 runs all in this process, None takes one a core. `measures` asks for more than bounds:
+    "proxies", which rank and prove nothing, with their calibration; "twin", least errors for a
+    declared source of images. `pairs` are two files, of the attacker's pairs (z, x) and of private
+    ones, in place of a model and data.
 
     Raises:
         BadPlan: if a setting makes no sense.
@@ -168,6 +170,7 @@ class AuditPlan:
     cuts: tuple[str, ...] = ()
     attacks: tuple[str, ...] = ()
     releases: tuple[str, ...] = ()
+    always_release: str | None = None
     measures: tuple[str, ...] = ()
     pairs: tuple[str, ...] = ()
     budget: Tier = "3m"
@@ -202,6 +205,7 @@ class AuditPlan:
             ("data", self.data != DataSettings(pixel_range=pixel_range)),
             ("cuts", self.cuts),
             ("releases", self.releases),
+            ("always_release", self.always_release),
             ("measures", self.measures),
             ("threat.queries", self.threat.queries is not None),
         ):
@@ -210,6 +214,11 @@ class AuditPlan:
                     f"pairs leave no room for {name}: what was sent is all that is known; of the "
                     "data settings only pixel_range applies"
                 )
+
+    @property
+    def named_releases(self) -> tuple[str, ...]:
+        """Every release the plan names, as it was written."""
+        return (*filter(None, (self.always_release,)), *self.releases)
 
     @property
     def limits(self) -> Budget:
@@ -254,6 +263,7 @@ def default_folder(plan: AuditPlan) -> Path:
         model=replace(plan.model, name=_tidy(plan.model.name)),
         data=replace(plan.data, source=_tidy(plan.data.source)),
         threat=plan.threat,
+        always_release=plan.always_release,
         seed=plan.seed,
     )
     # a name without a folder says all; of a path only the last part is in the stem

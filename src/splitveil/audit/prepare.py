@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from splitveil.audit.environment import this_environment
 from splitveil.audit.estimates import Sizes, measure_rate
 from splitveil.audit.events import OnEvent, Stage, ignore
-from splitveil.audit.grid import ACCURACY, EVERY_CUT, PLAIN
+from splitveil.audit.grid import ACCURACY, EVERY_CUT
 from splitveil.audit.plan import AuditPlan
-from splitveil.audit.recipes import read_attack, read_release
+from splitveil.audit.recipes import called, read_attack
+from splitveil.audit.sent import PLAIN
 from splitveil.audit.store import scope_of
 from splitveil.audit.subject import Subject, load_model_and_data, make_subject
 from splitveil.audit.workbench import Workbench
@@ -48,6 +49,7 @@ class Prepared:
             utility_name=self.plan.model.utility,
             environment=self.environment,
             wanted=self.plan.cuts,
+            releases=self.plan.named_releases,
         )
 
 
@@ -65,8 +67,8 @@ def prepare(
     """
     for text in plan.attacks:
         read_attack(text)
-    for text in plan.releases:
-        read_release(text)
+    for text in plan.named_releases:
+        called(text)
     load_utility(plan.model.utility)
     on_event(Stage("Loading model and data"))
     model, splits = loaded or load_model_and_data(plan)

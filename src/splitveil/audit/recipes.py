@@ -60,6 +60,16 @@ def read_release(text: str) -> ReleaseRecipe:
     return recipe
 
 
+def called(text: str) -> str:
+    """What trials call a release: its one written form, wherever a file of it lies.
+
+    Raises:
+        UnknownName: if there is no such release.
+        BadPlan: if it refuses its settings, or its file is missing.
+    """
+    return repr(read_release(text).content)
+
+
 def _parsed(text: str, what: str) -> ast.expr:
     try:
         return ast.parse(text.strip(), mode="eval").body

@@ -6,14 +6,13 @@ from typing import Any
 
 from splitveil.audit.joint import alarms, best_bound, shown_level
 from splitveil.audit.schedule import NO_TIME, Left
+from splitveil.audit.sent import PLAIN, sent_by
 from splitveil.audit.weaknesses import weaknesses
 from splitveil.quantities import Quantity
 from splitveil.records import Outcome, Status, Task
 
 TRIVIAL = ("MeanImage", "ClassMean")
 """Answers that do not look at what was sent: floors, not counted as attacks."""
-
-PLAIN = "Identity()"
 
 PAIRS = "pairs"
 """What a manifest calls an attacker who owns pairs (z, x) and no part of the network."""
@@ -97,8 +96,10 @@ def _done(outcomes: Iterable[Outcome], task: Task) -> list[Outcome]:
     return [o for o in outcomes if o.trial.task is task and o.status is Status.DONE]
 
 
-def findings(outcomes: Sequence[Outcome], order: Mapping[str, int]) -> list[Finding]:
-    """One finding for each attacked cut and release, plain ones first, in the order of `order`.
+def findings(
+    outcomes: Sequence[Outcome], order: Mapping[str, int], sent: str = PLAIN
+) -> list[Finding]:
+    """One finding for each attacked cut and release, `sent` first, in the order of `order`.
 
     The choice uses validation errors only: floors compete too, since an attacker who does worse
     than the class mean would answer the class mean. An attack that is not made to come close is
@@ -111,7 +112,7 @@ def findings(outcomes: Sequence[Outcome], order: Mapping[str, int]) -> list[Find
         if outcome.trial.cut in order and outcome.headline:
             cells.setdefault((outcome.trial.release, outcome.trial.cut), []).append(outcome)
     found = []
-    for release, cut in sorted(cells, key=lambda c: (c[0] != PLAIN, c[0], order[c[1]])):
+    for release, cut in sorted(cells, key=lambda c: (c[0] != sent, c[0], order[c[1]])):
         tried = cells[release, cut]
         found.append(
             Finding(
@@ -158,8 +159,9 @@ def attacker(manifest: Mapping[str, Any]) -> str:
 def _sentence(finding: Finding, name: str, who: str) -> str:
     labelled = any("class mean" in text for text in finding.leakage.assumptions)
     others = "others of its class" if labelled else "the mean image"
+    behind = "" if finding.release == PLAIN else f", behind {finding.release},"
     return (
-        f"At cut {name} an attacker with {who} recovered L = {_bare(finding.leakage)} of "
+        f"At cut {name}{behind} an attacker with {who} recovered L = {_bare(finding.leakage)} of "
         f"what distinguishes an image from {others}; best of "
         f"{_attacks(finding.attacks)}, not a limit."
     )
@@ -177,12 +179,12 @@ def _bounded(finding: Finding, name: str) -> str:
     )
 
 
-def headline(found: Sequence[Finding]) -> int | None:
-    """The least leaking plain cut among those that met the most attacks, or None.
+def headline(found: Sequence[Finding], sent: str = PLAIN) -> int | None:
+    """The least leaking cut under `sent` among those that met the most attacks, or None.
 
     A cut that met fewer attacks looks better than it is, so it cannot be the headline.
     """
-    plain = [index for index, one in enumerate(found) if one.release == PLAIN]
+    plain = [index for index, one in enumerate(found) if one.release == sent]
     if not plain:
         return None
     most = max(found[index].attacks for index in plain)
@@ -194,13 +196,14 @@ def sentences(
     found: Sequence[Finding], names: Mapping[str, str], manifest: Mapping[str, Any]
 ) -> str:
     """The verdict: the least leaking cut, the most leaking one, and what is bounded."""
-    place = headline(found)
+    sent = sent_by(manifest)
+    place = headline(found, sent)
     if place is None:
         return "No attack has ended yet: nothing can be said."
     who = attacker(manifest)
     least = found[place]
     text = [f"{least.word}. {_sentence(least, names[least.cut], who)}"]
-    plain = [one for one in found if one.release == PLAIN]
+    plain = [one for one in found if one.release == sent]
     worst = max(plain, key=lambda one: one.leakage.value)
     if worst.cut != least.cut:
         text.append(
@@ -240,9 +243,11 @@ def _answered(found: Sequence[tuple[str, Finding]]) -> str:
 
 def _untested(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     if not _channels(manifest):
-        outputs = ("what the network's outputs give away",)
+        outputs: tuple[str, ...] = ("what the network's outputs give away",)
     else:
         outputs = ("dearer attacks on the network's outputs",)
+    if (sent := sent_by(manifest)) != PLAIN:
+        outputs = (*outputs, f"features and answers without {sent}, which are said not to be sent")
     if (manifest.get("threat") or {}).get("knowledge") != PAIRS:
         return outputs
     return (
@@ -263,7 +268,8 @@ def summarise(
     cuts = [entry.get("cut", entry) for entry in manifest["cuts"]]
     order = {cut["id"]: index for index, cut in enumerate(cuts)}
     names = {cut["id"]: cut["name"] for cut in cuts}
-    found = findings(outcomes, order)
+    sent = sent_by(manifest)
+    found = findings(outcomes, order, sent)
     answered = answers(outcomes, manifest)
     known = names | {
         channel["cut"]["id"]: channel["cut"]["name"] for channel in _channels(manifest)
@@ -282,7 +288,7 @@ def summarise(
         "complete": complete,
         "verdict": verdict,
         "leakage": [one.to_json() for one in found],
-        "headline": headline(found),
+        "headline": headline(found, sent),
         "outputs": [{"name": name, **one.to_json()} for name, one in answered],
         "alarms": raised,
         "weaknesses": [one.to_json() for one in weaknesses(outcomes, manifest)],

@@ -28,10 +28,10 @@ from itertools import combinations
 from typing import Any
 
 from splitveil.audit.joint import alarms
+from splitveil.audit.sent import PLAIN, sent_by
 from splitveil.quantities import Quantity
 from splitveil.records import Outcome, Status, Task
 
-_PLAIN = "Identity()"
 _TRIVIAL = ("MeanImage", "ClassMean")
 _NOISELESS = re.compile(r"^(Identity|HalfPrecision|UniformQuantiser)\(")
 _SCALED = 0.03
@@ -95,7 +95,7 @@ class _Seen:
 
     def place(self, cell: tuple[str, str]) -> str:
         name = self.names.get(cell[0], cell[0])
-        return name if cell[1] == _PLAIN else f"{name} with {cell[1]}"
+        return name if cell[1] == PLAIN else f"{name} with {cell[1]}"
 
 
 def _method(outcome: Outcome) -> str:
@@ -226,7 +226,7 @@ def _deeper_leaks_more(seen: _Seen) -> Iterator[Weakness]:
     best = {
         cut: min((o.quantities["mse"] for o in here), key=lambda q: q.value)
         for (cut, release), here in seen.attacks().items()
-        if release == _PLAIN
+        if release == PLAIN
     }
     depths = seen.depths
     order = sorted((cut for cut in best if cut in depths), key=depths.__getitem__)
@@ -249,7 +249,12 @@ def _deeper_leaks_more(seen: _Seen) -> Iterator[Weakness]:
 
 
 def _single(seen: _Seen) -> Iterator[Weakness]:
-    plain = {cut: here for (cut, release), here in seen.attacks().items() if release == _PLAIN}
+    sent = sent_by(seen.manifest)
+    plain = {
+        cut: here
+        for (cut, release), here in seen.attacks().items()
+        if release == (PLAIN if cut in seen.outputs else sent)
+    }
     lone = [cut for cut, here in plain.items() if len({_method(o) for o in here}) == 1]
     if lone:
         names = [seen.names.get(cut, cut) for cut in lone]
@@ -294,7 +299,7 @@ def _unscored(seen: _Seen) -> Iterator[Weakness]:
     found = [
         seen.place(cell)
         for cell, here in seen.attacks().items()
-        if cell[1] != _PLAIN
+        if cell[1] != PLAIN
         and cell[0] not in seen.outputs
         and not any((*cell, o.trial.seed) in scored for o in here)
     ]
@@ -307,7 +312,7 @@ def _unscored(seen: _Seen) -> Iterator[Weakness]:
 
 
 def _releases(seen: _Seen) -> list[str]:
-    return sorted({o.trial.release for o in seen.outcomes if o.trial.release != _PLAIN})
+    return sorted({o.trial.release for o in seen.outcomes if o.trial.release != PLAIN})
 
 
 def _fixed_noise(seen: _Seen) -> Iterator[Weakness]:
@@ -336,10 +341,12 @@ def _unclipped(seen: _Seen) -> Iterator[Weakness]:
 
 
 def _last_cut(seen: _Seen) -> Iterator[Weakness]:
+    sent = sent_by(seen.manifest)
     leak = {
         cut: max((o.quantities["leakage"] for o in here), key=lambda q: q.value)
         for (cut, release), here in seen.attacks().items()
-        if release == _PLAIN and all("leakage" in o.quantities for o in here)
+        if release == (PLAIN if cut in seen.outputs else sent)
+        and all("leakage" in o.quantities for o in here)
     }
     depths = seen.depths
     known = [cut for cut in leak if cut in depths]

@@ -1,5 +1,6 @@
 """Does one trial: the same function wherever trials run."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from splitveil.audit.claims import Cell, Found, Setting, claim
 from splitveil.audit.environment import this_environment
 from splitveil.audit.executors import Done, Work
 from splitveil.audit.plan import ThreatSettings
-from splitveil.audit.recipes import read_attack, read_release
+from splitveil.audit.recipes import called, read_attack, read_release
 from splitveil.audit.scoring import CHUNK, Rebuilt, attempt, details_of, rebuild, scores
 from splitveil.audit.scoring import Found as Given
 from splitveil.audit.spread import spread
@@ -28,7 +29,7 @@ from splitveil.partition import Cut, Partition
 from splitveil.quantities import Quantity
 from splitveil.records import Environment, Task, Trial
 from splitveil.release import Identity
-from splitveil.release.base import Release
+from splitveil.release.base import Release, ReleaseRecipe
 from splitveil.rng import Rng
 from splitveil.threat import Auxiliary, Observation, WhiteBox, white_box
 
@@ -50,7 +51,8 @@ def one_thread() -> Iterator[None]:
 class Workbench:
     """A loaded subject and the threat model: `do` turns a trial into what came of it.
 
-    `fitted` are releases at hand, by what trials call them; others are recipes to fit.
+    `fitted` are releases at hand, by what trials call them; `releases` are recipes to fit as the
+    plan writes them, of which trials name the content alone; others are read from their names.
     """
 
     subject: Subject
@@ -59,12 +61,18 @@ class Workbench:
     environment: Environment
     wanted: tuple[str, ...] = ()
     fitted: Mapping[str, Release] = field(default_factory=dict)
+    releases: tuple[str, ...] = ()
     _latest: tuple[tuple[str, str], Partition] | None = field(default=None, init=False)
 
     @cached_property
     def cuts(self) -> Mapping[str, Cut]:
         """The audited cuts by id."""
         return {cut.id: cut for cut in self.subject.chosen(self.wanted)}
+
+    @cached_property
+    def recipes(self) -> Mapping[str, ReleaseRecipe]:
+        """The plan's releases by what trials call them."""
+        return {called(text): read_release(text) for text in self.releases}
 
     @cached_property
     def utility(self) -> Utility:
@@ -85,7 +93,7 @@ class Workbench:
                 cuts = {cut.id: cut for cut in (*self.subject.traced.menu(), *self.cuts.values())}
                 return {}, spread(self.subject, list(cuts.values()), rng), {}
             case Task.UTILITY:
-                return self._utility(trial), {}, {}
+                return self._utility(trial), self._wire(trial), {}
             case Task.BOUND:
                 found = self._claims(trial)
                 return found.quantities, found.details, {}
@@ -107,7 +115,7 @@ class Workbench:
         if trial.release in self.fitted:
             return traced.split(cut, self.fitted[trial.release])
         plain = traced.split(cut)
-        recipe = read_release(trial.release)
+        recipe = self.recipes.get(trial.release) or read_release(trial.release)
         if isinstance(recipe, Identity):
             return plain
         images = self.subject.auxiliary.x[:_CALIBRATION]
@@ -180,6 +188,13 @@ class Workbench:
             made = fitted(Observation(z.expand(len(x), -1, -1), partition.cut.layout, y), Rng(0))
             errors.append(measures.mse_per_image(made, x))
         return torch.cat(errors), "class mean" if labelled else "mean image"
+
+    def _wire(self, trial: Trial) -> dict[str, object]:
+        """Bytes of one image behind a release, before entropy coding."""
+        if trial.cut == "*":
+            return {}
+        partition = self.partition(trial)
+        return {"payload": math.ceil(partition.release.bits(partition.cut.layout.size) / 8)}
 
     @torch.no_grad()
     def _utility(self, trial: Trial) -> dict[str, Quantity]:
@@ -271,4 +286,5 @@ class MakeWorkbench:
             utility_name=plan.model.utility,
             environment=this_environment(plan.device),
             wanted=plan.cuts,
+            releases=plan.named_releases,
         ).do

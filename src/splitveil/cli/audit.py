@@ -87,6 +87,15 @@ def audit(
             rich_help_panel=_EFFORT,
         ),
     ] = None,
+    always_release: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RECIPE",
+            help="What the device always sends through, such as "
+            "'stored(file=release.safetensors)': attacked in place of plain features.",
+            rich_help_panel=_EFFORT,
+        ),
+    ] = None,
     measure: Annotated[
         list[str] | None,
         typer.Option(
@@ -151,6 +160,7 @@ def audit(
         "cuts": cut,
         "attacks": attack,
         "releases": release,
+        "always_release": always_release,
         "measures": measure,
         "pairs": pairs,
         "budget": budget,

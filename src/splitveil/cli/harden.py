@@ -261,7 +261,7 @@ def _tell(out: Path, found: "Hardened", loaded: "LoadedModel", *, trace: bool, j
     if found.partition is not None:
         command += f" --cut {found.partition.cut.name}"
     if release is not None:
-        command += f" --release 'stored(file={release})'"
+        command += f" --always-release 'stored(file={release})'"
     if json_:
         described = {
             "weights": str(weights),

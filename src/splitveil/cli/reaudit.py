@@ -9,10 +9,12 @@ import torch
 
 from splitveil.audit.events import OnEvent
 from splitveil.audit.plan import AuditPlan, load_plan
+from splitveil.audit.recipes import called
 from splitveil.audit.run import run_audit
+from splitveil.audit.sent import PLAIN
 from splitveil.audit.store import Run
 from splitveil.audit.subject import load_model_and_data
-from splitveil.audit.verdict import PLAIN, TRIVIAL
+from splitveil.audit.verdict import TRIVIAL
 from splitveil.data import LabelledImages, Splits, SplitSizes, find_duplicates, load_data
 from splitveil.data.division import MINIMUM, divide
 from splitveil.data.fashion_mnist import PACKAGE
@@ -79,11 +81,15 @@ def reaudit(run: Run, chosen: Candidate, on_event: OnEvent) -> Second:
     if method_name(chosen.attack) not in TRIVIAL:
         wanted.add((chosen.attack, there))
     attacks = tuple(sorted({recipe for recipe, _ in wanted}))
+    own = {called(text): text for text in plan.named_releases}
+    text = own.get(chosen.release, chosen.release if chosen.release != PLAIN else "none")
+    always = plan.always_release if text == plan.always_release else None
     again = replace(
         plan,
         cuts=tuple(dict.fromkeys((here, there))),
         attacks=attacks,
-        releases=(chosen.release if chosen.release != PLAIN else "none",),
+        releases=(text if always is None else "none",),
+        always_release=always,
         seed=seed,
         jobs=0,
     )

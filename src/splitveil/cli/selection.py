@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from splitveil.audit.joint import shown_level
-from splitveil.audit.verdict import PLAIN
+from splitveil.audit.sent import PLAIN
 from splitveil.quantities import Quantity
 from splitveil.select import Candidate, Knee, Records, Selection, Sensitivity, dominates
 from splitveil.select.limits import option, proved_error

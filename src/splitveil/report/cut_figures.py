@@ -82,10 +82,11 @@ def _cost_chart(
     noisy = [
         (cut, f)
         for f in report.findings
-        if f.release != IDENTITY and (cut := report.cut(f.cut)) is not None
+        if f.release != report.sent and (cut := report.cut(f.cut)) is not None
     ]
+    sent = "features as they are" if report.sent == IDENTITY else report.sent
     kinds: tuple[tuple[Role, Marker, str, list[tuple[CutRow, Finding]]], ...] = (
-        (Role.BEST, "circle", "features as they are", plain),
+        (Role.BEST, "circle", sent, plain),
         (Role.NOISE, "diamond", "noisy release", noisy),
     )
     series = []
@@ -113,6 +114,6 @@ def _cost_chart(
         description=f"{title} against leakage, {sum(len(s.points) for s in series)} points; "
         "the table of cuts holds every number.",
         x=Axis(label=label, scale="log", prefixes=True),
-        y=Axis(label="leakage L, best attack here or deeper", low=0.0, high=1.0),
+        y=Axis(label=f"leakage L, {report.reached_by}", low=0.0, high=1.0),
         series=tuple(series),
     )

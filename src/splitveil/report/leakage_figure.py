@@ -50,7 +50,7 @@ def _labelled(methods: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _attack_series(report: Report) -> Iterator[Series]:
-    groups = _by_method(report, IDENTITY)
+    groups = _by_method(report, report.sent)
     strong = sorted(m for m in groups if not is_floor(m))
     for slot, (recipe, name) in enumerate(_labelled(strong)):
         yield Series(
@@ -63,7 +63,9 @@ def _attack_series(report: Report) -> Iterator[Series]:
 
 def _floor_parts(report: Report) -> tuple[list[Series], list[Rule]]:
     series, rules = [], []
-    for recipe, outcomes in sorted(_by_method(report, IDENTITY).items()):
+    # floors that look at nothing are always recorded as under no release
+    groups = _by_method(report, IDENTITY) | _by_method(report, report.sent)
+    for recipe, outcomes in sorted(groups.items()):
         if not is_floor(recipe):
             continue
         name, dash = FLOOR_NAMES[method_name(recipe)], DASHES[method_name(recipe)]
@@ -137,7 +139,7 @@ def _ceilings(report: Report) -> tuple[Point, ...]:
 def leakage_chart(report: Report) -> Chart | None:
     """Leakage against depth: every attack, the best of them, the floors, and other releases."""
     plain = _reach_points(report)
-    others = [f for f in report.findings if f.release != IDENTITY]
+    others = [f for f in report.findings if f.release != report.sent]
     releases = sorted({f.release for f in others})
     noisy = _finding_points(report, others, named=len(releases) > 1)
     attacks = list(_attack_series(report))
@@ -148,9 +150,7 @@ def leakage_chart(report: Report) -> Chart | None:
     if plain:
         series.insert(
             0,
-            Series(
-                name="best attack here or deeper", role=Role.BEST, points=plain, marker="circle"
-            ),
+            Series(name=report.reached_by, role=Role.BEST, points=plain, marker="circle"),
         )
     if noisy:
         series.append(

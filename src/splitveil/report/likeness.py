@@ -1,7 +1,7 @@
 """How like the originals the best attack's pictures are at each cut, as a table."""
 
 from splitveil.quantities import Quantity
-from splitveil.report.reading import IDENTITY, Report, method_name
+from splitveil.report.reading import Report, method_name
 from splitveil.report.tables import Cell, Column, Table, sample_sizes, shown_quantity
 
 _NUMBERS = (
@@ -31,12 +31,12 @@ _COLUMNS = (
 
 
 def likeness_table(report: Report) -> Table | None:
-    """A row for each attacked cut's noiseless features; None where no record has the figures."""
-    best = {f.cut: f.attack for f in report.findings if f.release == IDENTITY}
+    """A row for each attacked cut, on what is always sent; None where no record has the figures."""
+    best = {f.cut: f.attack for f in report.findings if f.release == report.sent}
     numbers: dict[str, dict[str, Quantity]] = {
         outcome.trial.cut: dict(outcome.quantities)
         for outcome in report.outcomes
-        if outcome.trial.release == IDENTITY
+        if outcome.trial.release == report.sent
         and best.get(outcome.trial.cut) == outcome.trial.method
         and "r_squared" in outcome.quantities
     }

@@ -117,8 +117,10 @@ def _rows(report: Report, originals: list[np.ndarray]) -> Iterator[Row | None]:
     depth = {cut.id: cut.depth for cut in report.cuts}
     known = sorted((f for f in report.findings if f.cut in depth), key=lambda f: depth[f.cut])
     unbeaten = {found.cut for _, found in report.reach()}
-    plain = [f for f in known if f.release == IDENTITY and f.cut in unbeaten and _trial(report, f)]
-    noisy = [f for f in known if f.release != IDENTITY and _trial(report, f)]
+    plain = [
+        f for f in known if f.release == report.sent and f.cut in unbeaten and _trial(report, f)
+    ]
+    noisy = [f for f in known if f.release != report.sent and _trial(report, f)]
     for kind, chosen in (("cut", _spaced(plain, _ROWS)), ("noise", _spaced(noisy, 3))):
         for finding in chosen:
             outcome = _trial(report, finding)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from splitveil.audit.joint import best_bound, error_bounds
+from splitveil.audit.sent import PLAIN, sent_by
 from splitveil.audit.store import Run, open_audit
 from splitveil.errors import BadInput, StorageFailed
 from splitveil.quantities import Quantity
@@ -16,7 +17,7 @@ from splitveil.records import Outcome, Status, Task
 FLOORS = ("MeanImage", "ClassMean", "NearestAuxiliary")
 """Attacks that any claim must beat; drawn as floors, never as the best attack."""
 
-IDENTITY = "Identity()"
+IDENTITY = PLAIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,11 @@ class Report:
         return self.summary.get("complete") is True
 
     @property
+    def sent(self) -> str:
+        """The release that features always go through; `IDENTITY` where they go as they are."""
+        return sent_by(self.manifest)
+
+    @property
     def started(self) -> str:
         """When the run began, as a person writes it."""
         text = str(self.manifest.get("started", ""))
@@ -115,15 +121,17 @@ class Report:
             if done and trial.cut not in outputs:
                 yield outcome
 
-    def finding(self, cut_id: str, release: str = IDENTITY) -> Finding | None:
-        """The best attack at that cut under that release."""
-        return next((f for f in self.findings if f.cut == cut_id and f.release == release), None)
+    def finding(self, cut_id: str, release: str | None = None) -> Finding | None:
+        """The best attack at that cut under that release, by default what is always sent."""
+        wanted = self.sent if release is None else release
+        return next((f for f in self.findings if f.cut == cut_id and f.release == wanted), None)
 
     def reach(self) -> list[tuple[CutRow, Finding]]:
         """For each cut the best attack there or deeper, where features go out as they are.
 
         Whoever sees a shallow cut can compute all that a deeper one sends, so an attack on a deeper
-        cut is an attack here too, with the same error. The choice is by validation error.
+        cut is an attack here too, with the same error. The choice is by validation error. Behind a
+        release that is always there, attacks count at their own cut alone.
         """
         errors = self._validation_errors()
         best: Finding | None = None
@@ -131,13 +139,26 @@ class Report:
         for cut in reversed(self.cuts):
             here = self.finding(cut.id)
             if here is not None and here.leakage is not None:
-                known = best is not None and (
-                    errors.get(_key(best), _error(best)) <= errors.get(_key(here), _error(here))
+                known = (
+                    best is not None
+                    and self.sent == IDENTITY
+                    and (
+                        errors.get(_key(best), _error(best)) <= errors.get(_key(here), _error(here))
+                    )
                 )
                 best = best if known else here
+            elif self.sent != IDENTITY:
+                best = None
             if best is not None:
                 found.append((cut, best))
         return found[::-1]
+
+    @property
+    def reached_by(self) -> str:
+        """What `reach` holds, in words."""
+        if self.sent == IDENTITY:
+            return "best attack here or deeper"
+        return f"best attack under {self.sent}"
 
     def _validation_errors(self) -> dict[tuple[str, str, str], float]:
         errors: dict[tuple[str, str, str], float] = {}

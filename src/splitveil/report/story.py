@@ -9,7 +9,7 @@ from splitveil.audit.verdict import PAIRS
 from splitveil.quantities import Quantity
 from splitveil.records import Status, Task
 from splitveil.report.numbers import full, grouped, interval, number, seconds
-from splitveil.report.reading import IDENTITY, Report, is_trivial, quantity
+from splitveil.report.reading import IDENTITY, Finding, Report, is_trivial, quantity
 
 WORDS = ("NOT RECOVERED BY", "RECOVERED", "BOUNDED")
 
@@ -84,7 +84,7 @@ def _leak_figures(report: Report) -> Iterator[KeyFigure]:
         yield _figure(
             "Least leakage L where every attack ran",
             head.leakage,
-            report.cut_name(head.cut),
+            _place(report, head),
             "best",
         )
         if head.psnr is not None:
@@ -94,6 +94,13 @@ def _leak_figures(report: Report) -> Iterator[KeyFigure]:
         yield _figure("Most leakage L found anywhere", most.leakage, report.cut_name(most.cut))
     if (top := accuracy(report)) is not None:
         yield _figure("Accuracy of the uncut model", top, f"n = {top.n}")
+    if head is not None and report.sent != IDENTITY and head.utility is not None:
+        yield _figure(f"What it scores behind {report.sent}", head.utility, f"n = {head.utility.n}")
+
+
+def _place(report: Report, finding: Finding) -> str:
+    name = report.cut_name(finding.cut)
+    return name if finding.release == IDENTITY else f"{name}, behind {finding.release}"
 
 
 def _effort_figures(report: Report) -> Iterator[KeyFigure]:

@@ -163,8 +163,8 @@ def _cut_cells(report: Report, cut: CutRow, reach: Finding | None) -> tuple[Cell
 
 
 def cut_table(report: Report) -> Table:
-    """Every cut with its price, its proxies and the best attack on its noiseless features."""
-    found = [f for f in report.findings if f.release == IDENTITY]
+    """Every cut with its price, its proxies and the best attack on what is always sent."""
+    found = [f for f in report.findings if f.release == report.sent]
     reach = {cut.id: best for cut, best in report.reach()}
     size = sample_sizes([f.leakage for f in found])
     note = f" Attack figures: {size} test images, 95 % intervals." if size else ""

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from splitveil.audit.verdict import PLAIN, Finding, findings
+from splitveil.audit.sent import PLAIN
+from splitveil.audit.verdict import Finding, findings
 from splitveil.errors import BadPlan
 from splitveil.quantities import Quantity
 from splitveil.records import Outcome, Status, Task
@@ -109,6 +110,7 @@ def read_candidates(
     best = _reach(found, order)
     missing = missing_attacks(records.outcomes, records.summary.get("not_attacked", ()))
     accuracy = _uncut_accuracy(records.outcomes)
+    measured = _measured_payloads(records.outcomes)
     return tuple(
         _candidate(
             one,
@@ -116,6 +118,7 @@ def read_candidates(
             entry=costs[one.cut],
             missing=missing.get((one.cut, one.release), ()),
             accuracy=accuracy if one.release == PLAIN else one.utility,
+            sent_bytes=measured.get((one.cut, one.release)),
             link=link,
             profile=profile,
             energy=energy,
@@ -147,6 +150,15 @@ def _uncut_accuracy(outcomes: Sequence[Outcome]) -> Quantity | None:
     return None
 
 
+def _measured_payloads(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], int]:
+    """Bytes of one image by (cut, release), where the audit asked the release itself."""
+    return {
+        (one.trial.cut, one.trial.release): int(one.details["payload"])
+        for one in outcomes
+        if one.trial.task is Task.UTILITY and one.status is Status.DONE and "payload" in one.details
+    }
+
+
 def _candidate(
     finding: Finding,
     *,
@@ -154,6 +166,7 @@ def _candidate(
     entry: Mapping[str, Any],
     missing: tuple[str, ...],
     accuracy: Quantity | None,
+    sent_bytes: int | None,
     link: Link | None,
     profile: Profile | None,
     energy: Energy | None,
@@ -164,7 +177,9 @@ def _candidate(
     if profile is not None:
         edge = profile.edge_seconds(cut["id"], cut["name"])
         slow_edge = profile.edge_p95.get(cut["id"], edge)
-    payload = payload_bytes(finding.release, entry["bytes_fp32"] // 4)
+    payload = sent_bytes
+    if payload is None:
+        payload = payload_bytes(finding.release, entry["bytes_fp32"] // 4)
     latency = latency_p95 = None
     if link is not None and payload is not None:
         latency = link.latency(edge, payload, cloud)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from splitveil.audit.verdict import PLAIN
+from splitveil.audit.sent import PLAIN
 from splitveil.errors import BadPlan
 from splitveil.numerics import LogJackknife, log_ratio
 from splitveil.quantities import Quantity

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from splitveil.attacks import ClassMean, MeanImage
 from splitveil.audit.course import record
 from splitveil.audit.environment import this_environment
-from splitveil.audit.grid import ACCURACY, EVERY_CUT, PLAIN
+from splitveil.audit.grid import ACCURACY, EVERY_CUT
 from splitveil.audit.plan import ThreatSettings
+from splitveil.audit.sent import PLAIN
 from splitveil.audit.store import Store, scope_of
 from splitveil.audit.subject import Subject, make_subject
 from splitveil.audit.verdict import Finding, findings

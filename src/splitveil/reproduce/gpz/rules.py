@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from splitveil.audit.environment import this_environment
-from splitveil.audit.verdict import PLAIN
+from splitveil.audit.sent import PLAIN
 from splitveil.data import LabelledImages
 from splitveil.estimators.paper_probe import paper_raw_radius
 from splitveil.measures import radius
