@@ -88,7 +88,11 @@ def comparison_chart(found: Comparison) -> Chart:
             Series(
                 name="no defence",
                 role=Role.FLOOR,
-                points=tuple(point for one in plain for point in _points(one, tag=one["cut"])),
+                points=tuple(
+                    point
+                    for one in plain
+                    for point in _points(one, tag=one["cut"] if len(plain) > 1 else "")
+                ),
                 marker="ring",
                 line=False,
             )
@@ -153,7 +157,7 @@ def _row(one: Mapping[str, Any], point: Mapping[str, Any]) -> tuple[Cell, ...]:
     chosen = point["defence"] if point["met"] else "none is weak enough"
     return (
         Cell(text=one["name"]),
-        Cell(text=number(point["drop"]), key=repr(point["drop"])),
+        Cell(text=f"{point['drop']:g}", key=repr(point["drop"])),
         Cell(text=chosen),
         shown_quantity(Quantity.from_json(point["accuracy"])),
         Cell(
@@ -211,8 +215,8 @@ def answer(found: Comparison) -> str:
     """What the comparison says, in a sentence no stronger than it bears."""
     first = found.series[0]
     area = found.area(first)
-    span = f"drops of {number(found.data['plan']['drops'][0])} to "
-    span += f"{number(found.data['plan']['drops'][-1])} points"
+    drops = found.data["plan"]["drops"]
+    span = f"drops of {drops[0]:g} to {drops[-1]:g} points"
     if area.low <= 0:
         return f"No defence raised the best attack's error beyond chance, over {span}."
     said = f"{first['name']} raised the best attack's error {_times(area)} on average over {span}"
