@@ -8,12 +8,11 @@ from torch import Tensor
 
 from splitveil.defences import Setting, Structure, parse_components
 from splitveil.defences.pipeline import Way, open_setting
-from splitveil.defences.tokens import ShuffledTokens
 from splitveil.errors import BadPlan
 from splitveil.nets.carriers import ChannelGate, SparseCode
 from splitveil.nets.projections import membership
 from splitveil.partition.layout import Layout, Part
-from splitveil.release import PooledNoise
+from splitveil.release import PooledNoise, ShuffledTokens
 from splitveil.rng import Rng
 
 

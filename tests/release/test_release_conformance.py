@@ -24,6 +24,7 @@ _WRITTEN = [
     "topk(keep=0.25)",
     "topk(keep=1)",
     "dropout(rate=0.3)",
+    "shuffle-tokens(tokens=6, kept=1)",
     "topk(keep=0.5)+laplace(sigma=0.1)",
     "gaussian(sigma=0.1)+quantise(bits=6)",
     "quantise(bits=8)+gaussian(sigma=0.3)",

@@ -9,35 +9,8 @@ import torch
 from splitveil.defences.base import Component, Part, Setting, Structure, TrainedRelease, written
 from splitveil.errors import BadPlan
 from splitveil.nets.projections import FirstToken, Grouping, OtherTokens, Ungrouping
-from splitveil.release import Release, ReleaseRecipe
+from splitveil.release import ShuffledTokens
 from splitveil.shapes import Features
-
-
-@dataclass(frozen=True)
-class ShuffledTokens(Release, ReleaseRecipe):
-    """Send tokens in an order drawn anew for every image, the first `kept` in their places.
-
-    No density; at most ln (tokens - kept)! nats are hidden, and positions that tokens have learnt
-    by then give most of them away.
-    """
-
-    name: ClassVar[str] = "shuffle-tokens"
-
-    tokens: int
-    kept: int
-
-    def fit(self, z: Features) -> "ShuffledTokens":
-        return self
-
-    def __call__(self, z: Features, generator: torch.Generator) -> Features:
-        parts = z.unflatten(1, (self.tokens, -1))
-        keys = torch.rand(len(z), self.tokens, generator=generator)
-        keys[:, : self.kept] = torch.arange(self.kept) - float(self.kept)
-        order = keys.argsort(1).to(z.device)
-        return parts.gather(1, order[:, :, None].expand_as(parts)).flatten(1)
-
-    def bits(self, features: int) -> float:
-        return 32.0 * features
 
 
 @dataclass(frozen=True)

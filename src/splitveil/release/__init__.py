@@ -11,6 +11,7 @@
 | `shaped(rate=0.1)` | `ShapedNoise` | exact | 32 |
 | `topk(keep=0.1)` | `TopK` | none | 1 + 32 keep |
 | `dropout(rate=0.3)` | `Dropout` | none | 32 |
+| `shuffle-tokens(tokens=17)` | `ShuffledTokens` | none | 32 |
 | `quantise(bits=8)` | `UniformQuantiser` | none | 1-8 |
 | `softmax` | `Softmax`, for class scores | none | 32 |
 | `dither(bits=4)` | `DitheredQuantiser` | exact | 1-8 |
@@ -35,6 +36,7 @@ from splitveil.release.privacy import (
     gaussian_mu,
 )
 from splitveil.release.shaped import ShapedGaussian, ShapedNoise, shaped_variances
+from splitveil.release.shuffled import ShuffledTokens
 from splitveil.release.softmax import Softmax
 from splitveil.release.sparse import Dropout, TopK
 from splitveil.release.stored import Stored, release_bytes
@@ -65,6 +67,7 @@ __all__ = [
     "RoundedFeatures",
     "ShapedGaussian",
     "ShapedNoise",
+    "ShuffledTokens",
     "Softmax",
     "Stored",
     "TopK",

@@ -14,6 +14,7 @@ from splitveil.release.identity import Identity
 from splitveil.release.laplace import LaplaceNoise
 from splitveil.release.privacy import GaussianPrivacy, LaplacePrivacy
 from splitveil.release.shaped import ShapedNoise
+from splitveil.release.shuffled import ShuffledTokens
 from splitveil.release.softmax import Softmax
 from splitveil.release.sparse import Dropout, TopK
 from splitveil.release.stored import Stored
@@ -29,6 +30,7 @@ _RECIPES: tuple[type[ReleaseRecipe], ...] = (
     LaplaceNoise,
     LaplacePrivacy,
     ShapedNoise,
+    ShuffledTokens,
     Softmax,
     Stored,
     TopK,

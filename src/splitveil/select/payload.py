@@ -12,6 +12,7 @@ _BITS = {
     "LaplaceNoise": 32,
     "LaplacePrivacy": 32,
     "ShapedNoise": 32,
+    "ShuffledTokens": 32,
     "Softmax": 32,
 }
 _QUANTISERS = ("UniformQuantiser", "DitheredQuantiser")
