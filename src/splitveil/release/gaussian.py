@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splitveil.errors import BadData, BadPlan
+from splitveil.release.ball import into_ball
 from splitveil.release.base import Envelope, Release, ReleaseRecipe
 from splitveil.release.calibration import checked
 from splitveil.shapes import Features, PerImage
@@ -35,11 +36,7 @@ class ClippedGaussian(Release):
 
     def clip(self, z: Features) -> Features:
         """Z moved to the nearest point of the ball along its radius."""
-        centre = self.centre.to(z.device, z.dtype)
-        offset = z - centre
-        norm = torch.linalg.vector_norm(offset, dim=1, keepdim=True, dtype=torch.float64)
-        shrink = (self.radius / norm.clamp_min(torch.finfo(torch.float64).tiny)).clamp_max(1.0)
-        return torch.where(norm > self.radius, centre + offset * shrink.to(z.dtype), z)
+        return into_ball(z, self.centre, self.radius, order=2)
 
     def __call__(self, z: Features, generator: torch.Generator) -> Features:
         noise = torch.randn(z.shape, generator=generator, dtype=z.dtype)
