@@ -10,9 +10,10 @@ from hardening import CLASSES, images, net
 from torch import Tensor
 
 from splitveil.defences import Batch, MaxEntropy, Part, Setting, parse_components
-from splitveil.defences.pipeline import Way, open_setting
+from splitveil.defences.pipeline import open_setting
 from splitveil.defences.rebuilder import Rebuilder
 from splitveil.defences.vib import rate
+from splitveil.defences.way import Way
 from splitveil.errors import BadInput
 from splitveil.estimators.dependence import (
     correlation,

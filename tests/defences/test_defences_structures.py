@@ -7,7 +7,8 @@ from scipy.fft import dctn
 from torch import Tensor
 
 from splitveil.defences import Setting, Structure, parse_components
-from splitveil.defences.pipeline import Way, open_setting
+from splitveil.defences.pipeline import open_setting
+from splitveil.defences.way import Way
 from splitveil.errors import BadPlan
 from splitveil.nets.carriers import ChannelGate, SparseCode
 from splitveil.nets.projections import membership

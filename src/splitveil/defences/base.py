@@ -8,13 +8,16 @@ from typing import ClassVar, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from splitveil.data.types import LabelledImages
 from splitveil.errors import BadPlan
-from splitveil.partition import Cut
+from splitveil.partition import Cut, Partition
 from splitveil.partition.layout import Layout
-from splitveil.release import ReleaseRecipe
+from splitveil.quantities import Kind, Quantity
+from splitveil.release import Release, ReleaseRecipe
 from splitveil.rng import Rng
 from splitveil.shapes import Features, Images, Labels, Logits
 
+_BATCH = 250
 PerBatch: TypeAlias = Callable[["Batch"], Tensor]
 Send: TypeAlias = Callable[[Features, torch.Generator], tuple[Features, Tensor | None]]
 
@@ -26,8 +29,9 @@ class Batch:
     `progress` in [0, 1) is the share of the epochs done; `training` is False on validation images.
     With a cut, `z` (n, f) are the packed clean features there, with gradient; `sent` (n, f) is what
     the release made of them, with fresh noise, and what `logits` answer to; `noise` is the standard
-    deviation of its Gaussian noise in feature units, a scalar with gradient, None without such
-    noise. All come from one forward pass. Draw randomness from `generator` alone.
+    deviation of its Gaussian noise in feature units, a scalar with gradient, the least where values
+    differ in theirs, None without such noise. All come from one forward pass. Draw randomness from
+    `generator` alone.
     """
 
     x: Images
@@ -132,18 +136,105 @@ class Adversary:
     learning_rate: float = 1e-3
 
 
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """One number about a release that ships: which component's, what it says, and what it is."""
+
+    component: str
+    text: str
+    quantity: Quantity
+
+    def to_json(self) -> dict[str, object]:
+        """Plain data."""
+        return {
+            "component": self.component,
+            "text": self.text,
+            "quantity": self.quantity.to_json(),
+        }
+
+    def __str__(self) -> str:
+        what = str(self.quantity.kind)
+        if self.quantity.kind is Kind.CONFIDENCE:
+            what += f" {100 * self.quantity.level:g} %"
+        counted = f", n = {self.quantity.n}" if self.quantity.n else ""
+        value = f"{self.quantity.value:.4g} {self.quantity.unit}"
+        return f"{self.component}: {self.text} {value} ({what}{counted})"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Fitted:
+    """A fitted release, and what is to be said of it."""
+
+    release: Release
+    statements: tuple[Statement, ...] = ()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Calibration:
+    """What a release may be fitted to: images, features there, and both halves, in eval.
+
+    `x`, `y` and `z` are training images, labels and what reaches this release of them; `head` maps
+    images to such z and `tail` what is sent to logits, both with gradient where it is enabled.
+    `fresh` are labelled images that nothing was trained or chosen on. They are for `final`, which
+    is true once, for the network that ships: before, only their count and pixels may be looked at.
+    """
+
+    x: Images
+    y: Labels
+    z: Features
+    head: Callable[[Images], Features]
+    tail: Callable[[Features], Logits]
+    fresh: LabelledImages
+    rng: Rng
+    final: bool = True
+
+    @staticmethod
+    def of(
+        partition: Partition, images: LabelledImages, fresh: LabelledImages, rng: Rng
+    ) -> "Calibration":
+        """That of a partition as it stands, without a training.
+
+        Raises:
+            BadPlan: if the images have no labels.
+        """
+        if images.y is None or fresh.y is None:
+            raise BadPlan("a release is fitted to labelled images: give labels")
+        with torch.no_grad():
+            z = torch.cat([partition.features(part) for part in images.x.split(_BATCH)])
+        return Calibration(
+            x=images.x,
+            y=images.y,
+            z=z,
+            head=partition.head,
+            tail=partition.tail,
+            fresh=fresh,
+            rng=rng,
+        )
+
+
+Fit: TypeAlias = Callable[[Calibration], Fitted]
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrainedRelease:
     """A release that is in place while training.
 
     `send(z, generator)` gives what is sent, differentiable in z, and the standard deviation of its
     Gaussian noise in feature units or None; on a batch it is what `recipe.fit(z)` would send.
-    `recipe` is fitted to training features of the finished network, and that is what ships.
+    `recipe` is fitted to training features of the network, after every epoch for validation and
+    once for what ships. Where features alone do not settle it, give a function of `Calibration`:
+    it may leave in buffers of `Part.modules` what `send` takes from it until the next epoch.
     """
 
-    recipe: ReleaseRecipe
+    recipe: ReleaseRecipe | Fit
     send: Send
     gaussian: bool = False
+
+    def fitted(self, calibration: Calibration) -> Fitted:
+        """The release as it would ship."""
+        if isinstance(self.recipe, ReleaseRecipe):
+            return Fitted(release=self.recipe.fit(calibration.z))
+        return self.recipe(calibration)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

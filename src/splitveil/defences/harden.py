@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from splitveil.data.training import TrainingImages
-from splitveil.defences.base import Batch, Component, Setting
+from splitveil.defences.base import Batch, Component, Setting, Statement
 from splitveil.defences.checks import calibration, draw_anew, outputs_of, trainable
 from splitveil.defences.objective import Objective
 from splitveil.defences.opponents import Opponents
@@ -24,7 +24,7 @@ from splitveil.models.weights import model_digest
 from splitveil.partition import Cut, Partition
 from splitveil.quantities import Quantity
 from splitveil.rng import Rng
-from splitveil.shapes import Images
+from splitveil.shapes import Images, Labels
 from splitveil.training import Checkpoint, Schedule, fit
 
 _BATCH = 250
@@ -36,10 +36,10 @@ class Hardened:
     """A hardened network, in eval on the CPU, and how it got there.
 
     `network` maps images to logits without any release, structures grafted in; with a cut,
-    `partition` is the same in two halves with the fitted release between, and `grafts` describe the
-    structures. `states` begin with epoch 0, before training; `kept` is the number of the epoch
-    whose weights the network has; `cuts` describes what was watched; `notes` are sentences a reader
-    should see.
+    `partition` is the same in two halves with the fitted release between, `grafts` describe the
+    structures, and `statements` say what was found of that release. `states` begin with epoch 0,
+    before training; `kept` is the number of the epoch whose weights the network has; `cuts`
+    describes what was watched; `notes` are sentences a reader should see.
     """
 
     network: nn.Module
@@ -50,6 +50,7 @@ class Hardened:
     notes: tuple[str, ...]
     partition: Partition | None = None
     grafts: tuple[dict[str, Any], ...] = ()
+    statements: tuple[Statement, ...] = ()
 
     @property
     def accuracy(self) -> Quantity:
@@ -135,7 +136,7 @@ def harden(
     run = _Run(
         model=model,
         data=data,
-        calibration=x,
+        calibration=(x, y),
         objective=objective,
         watch=None
         if watch is None
@@ -151,6 +152,9 @@ def harden(
     run.train(pipeline, schedule, device)
     network = pipeline.finish(model, run.kept)
     pipeline.refuse_moved(model, network)
+    partition = None
+    if cut is not None:
+        partition = pipeline.partition(network, run.kept, x, y, data.probe, rng)
     return Hardened(
         network=network,
         components=tuple(components),
@@ -158,8 +162,9 @@ def harden(
         kept=run.best,
         cuts=() if run.watch is None else tuple(run.watch.describe()),
         notes=objective.notes,
-        partition=None if cut is None else pipeline.partition(network, run.kept, x, rng),
+        partition=partition,
         grafts=tuple(pipeline.grafts()),
+        statements=pipeline.statements,
     )
 
 
@@ -169,7 +174,7 @@ class _Run:
 
     model: nn.Module
     data: TrainingImages
-    calibration: Images
+    calibration: tuple[Images, Labels]
     objective: Objective
     watch: Watch | None
     patience: int | None
@@ -230,7 +235,8 @@ class _Run:
     def _reached(self, pipeline: Pipeline, loss: float | None) -> None:
         """Measure the network after an epoch and keep its weights if they are the ones to keep."""
         pipeline.eval()
-        pipeline.calibrate(self.calibration, self.rng.child("validation", "release").torch())
+        release = self.rng.child("validation", "release")
+        pipeline.calibrate(*self.calibration, self.data.probe, release)
         loss_now, accuracy = self._validated(pipeline)
         outputs, cuts = ({}, {}) if self.watch is None else self.watch(self._network(pipeline))
         state = EpochState(

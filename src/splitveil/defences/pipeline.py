@@ -2,112 +2,31 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from splitveil.defences.base import Component, Setting, Structure, TrainedRelease
+from splitveil.data.types import LabelledImages
+from splitveil.defences.base import (
+    Calibration,
+    Component,
+    Setting,
+    Statement,
+    Structure,
+    TrainedRelease,
+)
 from splitveil.defences.objective import Objective, own_setting
-from splitveil.errors import BadModel, BadPlan, UnsupportedCut
+from splitveil.defences.way import Way
+from splitveil.errors import BadModel, BadPlan
 from splitveil.models.grafts import describe_graft, graft
-from splitveil.nets.carriers import shape_behind
-from splitveil.partition import Cut, Partition, Traced, trace
-from splitveil.partition.layout import Layout, Part
-from splitveil.release import ChainedRelease, ClippedGaussian, Release
+from splitveil.partition import Cut, Partition, trace
+from splitveil.release import ChainedRelease, ClippedGaussian, Release, ShapedGaussian
 from splitveil.rng import Rng
-from splitveil.shapes import Features, Images
+from splitveil.shapes import Features, Images, Labels
 
 _BATCH = 250
 Passed = tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]
-
-
-@dataclass(frozen=True, eq=False)
-class Way:
-    """What lies between head and tail: structures in order, and the layout behind each.
-
-    `layouts[0]` is the cut's own; `path` names the module behind which structures are grafted.
-    """
-
-    partition: Partition
-    structures: tuple[Structure, ...]
-    layouts: tuple[Layout, ...]
-    path: str | None
-
-    @staticmethod
-    def of(network: nn.Module, cut: str | Cut, example: Images) -> "Way":
-        """Split a network in eval at a cut.
-
-        Raises:
-            UnsupportedCut: if the split halves cannot be trained.
-            UnknownName: if there is no such cut.
-        """
-        traced = trace(network, example)
-        if not traced.trainable:
-            raise UnsupportedCut(
-                "this network can be split for inference only, so nothing can be trained at a cut: "
-                f"harden it without one ({'; '.join(traced.notes)})"
-            )
-        found = traced.cut(cut) if isinstance(cut, str) else cut
-        own = dict(network.named_parameters())
-        if any(name not in own for name, _ in traced.module.named_parameters()):
-            raise UnsupportedCut("the traced network names its weights otherwise: harden uncut")
-        partition = traced.split(found)
-        return Way(partition, (), (found.layout,), graft_path(network, traced, found, example))
-
-    def with_structure(self, structure: Structure, name: str) -> "Way":
-        """One structure more, behind those there are.
-
-        Raises:
-            BadPlan: if the cut is not the output of a module, or the cloud does not lead back.
-        """
-        (part,) = self.layouts[-1].parts
-        if self.path is None:
-            raise BadPlan(
-                f"{name} goes behind a module, and nothing but {self.partition.cut.name} crosses "
-                "at this cut: choose a cut named after a module"
-            )
-        shape = shape_behind(structure.device, part.shape)
-        back = shape_behind(structure.cloud, shape)
-        if back != part.shape:
-            raise BadPlan(f"{name} turns {part.shape} into {shape} and back into {back}")
-        layout = Layout((Part(part.name, shape),))
-        return Way(
-            self.partition, (*self.structures, structure), (*self.layouts, layout), self.path
-        )
-
-
-@torch.no_grad()
-def graft_path(network: nn.Module, traced: Traced, cut: Cut, example: Images) -> str | None:
-    """The module whose output is what crosses, the outermost of several; None without one."""
-    if (
-        len(cut.layout.parts) > 1
-        or cut.layout.parts[0].multiplicity > 1
-        or cut.layout.parts[0].axis
-    ):
-        return None
-    wanted = traced.features(example, [cut])[cut.id]
-    calls: dict[str, list[bool]] = {}
-
-    def watcher(path: str) -> Callable[[nn.Module, object, object], None]:
-        def watch(module: nn.Module, given: object, output: object) -> None:
-            # compared at once: a later layer may work in place
-            same = isinstance(output, Tensor) and output.shape[1:] == cut.layout.parts[0].shape
-            calls.setdefault(path, []).append(
-                same and torch.equal(output.flatten(1), wanted)  # type: ignore[attr-defined]
-            )
-
-        return watch
-
-    twin = deepcopy(network).eval()
-    for path, module in twin.named_modules():
-        if path:
-            module.register_forward_hook(watcher(path))
-    twin(example)
-    found = [path for path, hits in calls.items() if hits == [True]]
-    named = [path for path in found if path == cut.name or path.endswith(f".{cut.name}")]
-    best = named or found
-    return best[-1] if best else None
 
 
 class Pipeline(nn.Module):
@@ -134,6 +53,7 @@ class Pipeline(nn.Module):
             self.cloud_side = nn.ModuleList(s.cloud for s in way.structures)
         self.releases = tuple(releases)
         self.fitted: tuple[Release, ...] = ()
+        self.statements: tuple[Statement, ...] = ()
         self.companions = nn.ModuleList(companions)
         self.adversaries = nn.ModuleList(adversaries)
         self.frozen = tuple(frozen)
@@ -200,22 +120,52 @@ class Pipeline(nn.Module):
             else:
                 fitted = self.fitted[place]
                 sent = fitted(sent, generator)
-                gaussian = isinstance(fitted, ClippedGaussian)
-                scale = sent.new_tensor(fitted.sigma) if gaussian else None  # type: ignore[attr-defined]
+                scale = least_noise(fitted, sent)
             noise = scale if noise is None else noise
         return sent, noise
 
     @torch.no_grad()
-    def calibrate(self, x: Images, generator: torch.Generator) -> None:
+    def calibrate(
+        self, x: Images, y: Labels, fresh: LabelledImages, rng: Rng, *, final: bool = False
+    ) -> None:
         """Fit the releases to features of `x`, the network being in eval."""
         if not self.releases:
             return
-        z = torch.cat([self.encode(part) for part in x.split(_BATCH)])
+        place = next(self.parameters()).device
         fitted: list[Release] = []
-        for trained in self.releases:
-            fitted.append(trained.recipe.fit(z))
+        statements: list[Statement] = []
+        z = torch.cat([self.encode(part.to(place)) for part in x.split(_BATCH)])
+        generator = rng.torch()
+        for number, trained in enumerate(self.releases):
+            own = rng.child("fit", number)
+            found = trained.fitted(
+                Calibration(
+                    x=x.to(place),
+                    y=y.to(place),
+                    z=z,
+                    head=self._up_to(fitted, own),
+                    tail=self.answer,
+                    fresh=fresh,
+                    rng=own,
+                    final=final,
+                )
+            )
+            fitted.append(found.release)
+            statements += found.statements
             z = fitted[-1](z, generator)
-        self.fitted = tuple(fitted)
+        self.fitted, self.statements = tuple(fitted), tuple(statements)
+
+    def _up_to(self, before: Sequence[Release], rng: Rng) -> Callable[[Images], Features]:
+        """Images to what the releases so far send of them."""
+        before = tuple(before)
+
+        def head(x: Images) -> Features:
+            z = self.encode(x.to(next(self.parameters()).device))
+            for number, release in enumerate(before):
+                z = release(z, rng.child("before", number).torch())
+            return z
+
+        return head
 
     def shipped(self) -> dict[str, Tensor]:
         """Copies of all tensors that decide what ships: all but the adversaries'."""
@@ -253,15 +203,23 @@ class Pipeline(nn.Module):
 
     @torch.no_grad()
     def partition(
-        self, finished: nn.Module, state: dict[str, Tensor], x: Images, rng: Rng
+        self,
+        finished: nn.Module,
+        state: dict[str, Tensor],
+        x: Images,
+        y: Labels,
+        fresh: LabelledImages,
+        rng: Rng,
     ) -> Partition:
         """The finished network in two halves, its releases fitted to features of `x`.
+
+        What is said of the releases is in `statements` afterwards.
 
         Raises:
             BadModel: if the halves do not answer as they did in training.
         """
         self.cpu().eval().load_state_dict(state, strict=False)
-        self.calibrate(x, rng.child("release").torch())
+        self.calibrate(x, y, fresh, rng.child("release"), final=True)
         z = self.encode(x[:2])
         traced = trace(finished, x[:2])
         assert self.way is not None  # noqa: S101 - only with a cut
@@ -310,6 +268,13 @@ class Pipeline(nn.Module):
         if path is None or not _under(name, (path,)):
             return name
         return f"{path}.body{name[len(path) :]}"
+
+
+def least_noise(release: Release, like: Features) -> Tensor | None:
+    """The least deviation of a release's Gaussian noise over all values; None without any."""
+    if isinstance(release, ClippedGaussian):
+        return like.new_tensor(release.sigma)
+    return release.sigma.min().to(like) if isinstance(release, ShapedGaussian) else None
 
 
 def _under(name: str, paths: Sequence[str]) -> bool:
