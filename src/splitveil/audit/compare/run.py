@@ -31,10 +31,10 @@ ATTACKS = (
     "PatchRidge()",
     "Ridge()",
     "SmallDecoder(epochs=6)",
-    "Decoder(epochs=6)",
     "InverseResidual(epochs=6)",
+    "AttentionDecoder(epochs=6, width=64, depth=1)",
 )
-"""Closed forms and decoders of three builds, none of them an adversary that a defence trains on."""
+"""Closed forms and decoders of three builds, none of them that of an adversary in training."""
 
 Say = Callable[[str], None]
 
