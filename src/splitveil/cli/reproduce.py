@@ -25,8 +25,8 @@ def reproduce(
         typer.Argument(
             metavar="PAPER",
             help=(
-                "attacks: their strength; gpz: Golden Partition Zone; peel: residual networks "
-                "undone."
+                "attacks: their strength; cem: conditional entropy; gpz: Golden Partition Zone; "
+                "peel: residual networks undone."
             ),
         ),
     ],

@@ -43,7 +43,7 @@ _HOMES = {
     "reproduce": "run",
 }
 
-PAPERS = ("attacks", "gpz", "peel")
+PAPERS = ("attacks", "cem", "gpz", "peel")
 
 __all__ = [
     "Arm",

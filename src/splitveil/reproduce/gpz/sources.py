@@ -79,20 +79,20 @@ def study(name: str, folder: Path) -> Study:
 def _fashion(folder: Path) -> Study:
     held = read_installed()
     counts = {"train": 3000}
-    parts = _parts(read_training(), counts, "pad")
+    parts = parts_of(read_training(), counts, "pad")
     others = {
-        "auxiliary": _parts(held["auxiliary"], {"auxiliary": 1000}, "pad")["auxiliary"],
-        "validation": _parts(held["validation"], {"validation": 200}, "pad")["validation"],
-        "test": _parts(held["test"], {"test": 500}, "pad")["test"],
+        "auxiliary": parts_of(held["auxiliary"], {"auxiliary": 1000}, "pad")["auxiliary"],
+        "validation": parts_of(held["validation"], {"validation": 200}, "pad")["validation"],
+        "test": parts_of(held["test"], {"test": 500}, "pad")["test"],
     }
-    shifted = _parts(_mnist(), {"shifted": 1000}, "pad")["shifted"]
+    shifted = parts_of(_mnist(), {"shifted": 1000}, "pad")["shifted"]
     return _study("Fashion-MNIST", {**parts, **others}, 10, shifted, "MNIST")
 
 
 def _digits(folder: Path) -> Study:
     counts = {"train": 2600, "auxiliary": 1000, "validation": 200, "test": 400}
-    parts = _parts(_mnist(), counts, "pad")
-    other = _parts(read_installed()["auxiliary"], {"shifted": 1000}, "pad")["shifted"]
+    parts = parts_of(_mnist(), counts, "pad")
+    other = parts_of(read_installed()["auxiliary"], {"shifted": 1000}, "pad")["shifted"]
     return _study("MNIST 5000", parts, 10, other, "Fashion-MNIST")
 
 
@@ -102,7 +102,7 @@ def _emoji(folder: Path) -> Study:
     raw = RawImages(noto, labels, np.arange(len(labels)))
     counts = {"train": 900, "auxiliary": 500, "test": 400}
     counts["validation"] = min(90, len(labels) - sum(counts.values()))
-    parts = _parts(raw, counts, "bilinear")
+    parts = parts_of(raw, counts, "bilinear")
     # the same emoji as the attacker's own, so none that is under attack
     rows = parts["auxiliary"].ids.numpy()
     plan = PixelPlan(size=SIZE, channels=3, fit="bilinear")
@@ -115,10 +115,10 @@ def _faces(folder: Path) -> Study:
     pixels, labels = _drawn(folder.parent / "sources")
     raw = RawImages(pixels, labels, np.arange(len(labels)))
     counts = {"train": 3000, "auxiliary": 1000, "validation": 200, "test": 400}
-    parts = _parts(raw, counts, "bilinear")
+    parts = parts_of(raw, counts, "bilinear")
     noto, kinds = _vendor(folder.parent / "sources", "google")
     emoji = RawImages(noto, kinds, np.arange(len(kinds)))
-    shifted = _parts(emoji, {"shifted": 1000}, "bilinear")["shifted"]
+    shifted = parts_of(emoji, {"shifted": 1000}, "bilinear")["shifted"]
     return _study("Cartoon faces", parts, 8, shifted, "Noto emoji")
 
 
@@ -129,6 +129,24 @@ _STUDIES: dict[str, Callable[[Path], Study]] = {
     "mnist": _digits,
 }
 STUDIES = tuple(sorted(_STUDIES))
+
+
+def source(name: str, folder: Path) -> dict[str, RawImages]:
+    """All images of one kind, undivided; Fashion-MNIST in the parts that audits never mix.
+
+    Raises:
+        BadData: if a source is missing, with the command that gets it.
+        UnknownName: if there is no such kind.
+    """
+    if name == "fashion-mnist":
+        return {"train": read_training(), **read_installed()}
+    if name == "mnist":
+        return {"all": _mnist()}
+    if name not in STUDIES:
+        raise UnknownName("study", name, STUDIES)
+    sources = folder.parent / "sources"
+    pixels, labels = _vendor(sources, "google") if name == "emoji" else _drawn(sources)
+    return {"all": RawImages(pixels, labels, np.arange(len(labels)))}
 
 
 def _study(
@@ -159,7 +177,7 @@ def _study(
     )
 
 
-def _parts(raw: RawImages, counts: Counts, fit: Fit) -> dict[str, LabelledImages]:
+def parts_of(raw: RawImages, counts: Counts, fit: Fit) -> dict[str, LabelledImages]:
     """Disjoint parts of a source, 32x32, with the classes in proportion."""
     if sum(counts.values()) > len(raw):
         raise BadData(f"{len(raw)} images, {sum(counts.values())} are needed: prepare more")

@@ -1,0 +1,27 @@
+"""Conditional entropy maximisation (arXiv 2503.00383): its claims, with ours, and what answers."""
+
+from splitveil.reproduce.cem.bases import bases, elsewhere, larger, noise, signs
+from splitveil.reproduce.cem.claims import CLAIMS
+from splitveil.reproduce.cem.clusters import followed, shape
+from splitveil.reproduce.cem.networks import REVISION
+from splitveil.reproduce.cem.strength import strength
+from splitveil.reproduce.experiment import Make, Paper
+
+MAKES: tuple[Make, ...] = (
+    noise,
+    bases,
+    elsewhere,
+    strength,
+    followed,
+    shape,
+    larger,
+    signs,
+)
+
+PAPER = Paper(
+    name="cem",
+    title="Conditional entropy maximisation, arXiv 2503.00383",
+    claims=CLAIMS,
+    makes=MAKES,
+    revision=REVISION,
+)
