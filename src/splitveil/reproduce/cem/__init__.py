@@ -13,8 +13,8 @@ MAKES: tuple[Make, ...] = (
     elsewhere,
     strength,
     followed,
-    shape,
     larger,
+    shape,
     signs,
 )
 

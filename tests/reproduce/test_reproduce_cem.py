@@ -1,0 +1,207 @@
+"""Conditional entropy: claims as the page sets them, judged rightly from planted arms."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from splitveil.data import LabelledImages
+from splitveil.defences import parse_components
+from splitveil.partition import trace
+from splitveil.release import GaussianNoise
+from splitveil.release.chain import ChainedRelease
+from splitveil.release.sparse import Dropout
+from splitveil.reproduce import Evidence, Finding, Measured, Scale, Verdict, load_paper
+from splitveil.reproduce.cem.attacked import Attacked
+from splitveil.reproduce.cem.bases import bases, larger, noise, signs
+from splitveil.reproduce.cem.choosing import (
+    BASES,
+    NOISE,
+    OURS,
+    PLAIN,
+    PUBLISHED,
+    priced,
+    strongest,
+)
+from splitveil.reproduce.cem.claims import CLAIMS
+from splitveil.reproduce.cem.clusters import followed
+from splitveil.reproduce.cem.networks import small
+from splitveil.reproduce.cem.rates import rates
+from splitveil.reproduce.cem.strength import strength
+from splitveil.reproduce.experiment import Arm, ArmMissing
+from splitveil.rng import Rng
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "hypotheses-cem.md"
+SCALE = Scale(seeds=3)
+
+
+class Planted(Evidence):
+    """Evidence from a function of an attacked arm; None is an arm that has not run."""
+
+    def __init__(self, plant: Callable[[Any], Measured | None]) -> None:
+        object.__setattr__(self, "plant", plant)
+
+    def find(self, arm: Arm) -> Measured | None:
+        found: Measured | None = self.plant(arm)  # type: ignore[attr-defined]
+        return found
+
+    def take(self, arm: Arm) -> Measured:
+        found = self.find(arm)
+        if found is None:
+            raise ArmMissing(f"{arm!r} has not run")
+        return found
+
+
+def _arm(arm: Attacked, mse: float, *, rate: float = 0.6, accuracy: float = 0.8) -> Measured:
+    """An arm whose errors scatter a little about `mse`, alike for all forms of a seed."""
+    scatter = Rng(arm.seed, (arm.base, arm.data)).numpy().normal(0, 0.05, 30)
+    own = Rng(arm.seed, (repr(arm),)).numpy().normal(0, 0.003, 30)
+    errors = mse * np.exp(scatter + own)
+    return Measured(
+        details={
+            "accuracy": accuracy,
+            "rate": rate,
+            "rate upper": rate + 0.05,
+            "rate followed": 1.02 * rate,
+            "values": 256,
+        },
+        arrays={"mse": errors, "ssim": 1 - 10 * errors},
+    )
+
+
+def _found(findings: tuple[Finding, ...], claim: str) -> Finding:
+    (found,) = (one for one in findings if one.claim.id == f"cem.{claim}")
+    return found
+
+
+def test_every_claim_is_answered_by_an_experiment_and_stands_on_the_page() -> None:
+    plan = load_paper("cem").plan(SCALE)
+    answered = [claim.id for one in plan.experiments for claim in one.claims]
+    assert sorted(answered) == sorted(claim.id for claim in CLAIMS)
+    rows = dict(
+        re.findall(r"^\| (C[^|]+?) \|(.+)\|$", PAGE.read_text().split("## Second run")[1], re.M)
+    )
+    listed = {name for row in rows for name in row.split(", ")}
+    assert {claim.id.removeprefix("cem.") for claim in CLAIMS} <= listed
+    assert f"declared: 75 in all, of {plan.minutes:.0f}" in " ".join(PAGE.read_text().split())
+
+
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("form", [PLAIN, OURS, PUBLISHED])
+def test_every_arm_names_components_that_can_be_parsed(base: str, form: str) -> None:
+    text = priced(base, form, 0.4, clusters=2, covariance="diagonal")
+    kinds = [type(one).__name__ for one in parse_components(text)]
+    extra = {PLAIN: [], OURS: ["ConditionalEntropy"], PUBLISHED: ["PublishedConditionalEntropy"]}
+    assert kinds[0] == "Noise"
+    assert kinds[len(parse_components(BASES[base].format(noise=NOISE))) :] == extra[form]
+
+
+@pytest.mark.parametrize("reached", [-1, 0, 3, 6])
+def test_the_strongest_rung_that_keeps_is_found_in_three_trials(reached: int) -> None:
+    ladder = tuple(float(k) for k in range(7))
+    tried = []
+
+    def keeps(rung: float) -> bool:
+        tried.append(rung)
+        return rung <= reached
+
+    assert strongest(ladder, keeps) == max(0, reached)
+    assert len(tried) <= 3
+
+
+@pytest.mark.parametrize(
+    ("ratio", "verdict"), [(1.2, Verdict.HOLDS), (1.02, Verdict.FAILS), (1.1, Verdict.UNDECIDED)]
+)
+def test_a_gain_is_judged_by_its_interval(ratio: float, verdict: Verdict) -> None:
+    def plant(arm: Attacked) -> Measured:
+        return _arm(arm, {PLAIN: 0.015, OURS: 0.015 * ratio, PUBLISHED: 0.015}[arm.form])
+
+    found = noise(SCALE).findings(Planted(plant))
+    assert _found(found, "C1a").verdict is verdict
+    assert _found(found, "C1b").verdict is Verdict.FAILS
+    gain = _found(found, "C1a").quantities[0].quantity
+    assert gain.value == pytest.approx(np.log(ratio), abs=0.003)
+
+
+def test_bases_are_counted_whole_and_missing_ones_stand_for_either() -> None:
+    gains = {"noise": 1.3, "dropout": 1.3, "bottleneck": 1.3, "nopeek": 1.0}
+
+    def plant(arm: Attacked) -> Measured | None:
+        if arm.base not in gains:
+            return None
+        return _arm(arm, 0.015 * (gains[arm.base] if arm.form == OURS else 1))
+
+    found = bases(SCALE).findings(Planted(plant))
+    count = _found(found, "C1d").quantities[0].quantity
+    assert (count.low, count.value, count.high) == (2, 2, 3)
+    assert _found(found, "C1d").verdict is Verdict.UNDECIDED
+    assert not _found(found, "C1e").was_run or not _found(found, "C1e").quantities
+    gains["adversary"] = 1.3
+    found = bases(SCALE).findings(Planted(plant))
+    assert _found(found, "C1d").verdict is Verdict.HOLDS
+    mean = _found(found, "C1e").quantities[0].quantity
+    assert mean.value == pytest.approx(1.3**0.8, rel=0.01)
+    assert _found(found, "C1e").verdict is Verdict.HOLDS
+
+
+def test_strength_ranks_and_clusters_that_follow() -> None:
+    def plant(arm: Attacked) -> Measured:
+        priced = 0 if arm.form == PLAIN else arm.reach
+        return _arm(arm, 0.015 * (1 + 0.3 * priced) * (1 + arm.noise))
+
+    found = strength(SCALE).findings(Planted(plant))
+    assert _found(found, "C3").verdict is Verdict.HOLDS
+    assert _found(followed(SCALE).findings(Planted(plant)), "C10a").verdict is Verdict.HOLDS
+    assert not _found(strength(SCALE).findings(Planted(lambda arm: None)), "C3").was_run
+
+
+def test_signs_agree_where_a_lower_rate_goes_with_a_larger_error() -> None:
+    def plant(arm: Attacked, rate: float) -> Measured:
+        return _arm(
+            arm, 0.015 if arm.form == PLAIN else 0.018, rate=0.6 if arm.form == PLAIN else rate
+        )
+
+    same = signs(SCALE).findings(Planted(lambda arm: plant(arm, 0.5)))
+    opposite = signs(SCALE).findings(Planted(lambda arm: plant(arm, 0.7)))
+    assert _found(same, "C4b").quantities[0].quantity.value == 1
+    assert _found(opposite, "C4b").verdict is Verdict.FAILS
+
+
+def test_a_network_without_arms_is_named() -> None:
+    def plant(arm: Attacked) -> Measured | None:
+        return _arm(arm, 0.01) if arm.network == "vgg" else None
+
+    found = _found(larger(SCALE).findings(Planted(plant)), "C1g")
+    assert found.verdict is Verdict.FAILS
+    assert "resnet" in found.note
+
+
+def _labelled(n: int, seed: int) -> LabelledImages:
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % 3
+    x = torch.rand(n, 1, 32, 32, generator=generator) * 0.3 + y[:, None, None, None] / 5
+    return LabelledImages(x, y)
+
+
+def test_rates_see_the_noise_and_not_what_is_dropped_behind_it() -> None:
+    train, held = _labelled(300, 0), _labelled(120, 1)
+    traced = trace(small(1, 3), train.x[:2])
+    cut = traced.cut("7")
+    with torch.no_grad():
+        z = traced.features(train.x, [cut])[cut.id]
+    found = {}
+    for sigma in (0.1, 1.0):
+        quiet = GaussianNoise(sigma=sigma).fit(z)
+        alone = rates(traced.split(cut, quiet), train, held, classes=3)
+        dropped = rates(
+            traced.split(cut, ChainedRelease((quiet, Dropout(rate=0.5)))), train, held, classes=3
+        )
+        assert alone == dropped
+        assert alone["rate"] < alone["rate upper"]
+        assert alone["rate followed"] == pytest.approx(alone["rate"], rel=0.1)
+        found[sigma] = alone["rate"]
+    assert found[0.1] > found[1.0]
