@@ -58,7 +58,7 @@ def reproduce(
 
     A claim holds if the whole 95 % interval of every number behind it lies on the claimed side of
     its threshold, does not hold if the whole interval of one lies on the other side, and is
-    undecided otherwise. attacks and gpz need the installed Fashion-MNIST (`apt-get install
+    undecided otherwise. attacks, cem and gpz need the installed Fashion-MNIST (`apt-get install
     dataset-fashion-mnist`), attacks and peel scikit-image, peel scikit-learn.
 
     Example: `splitveil reproduce gpz --dry-run`
