@@ -4,6 +4,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -189,3 +190,33 @@ def test_weights_that_name_their_normalisation_yield_to_what_is_given(tmp_path: 
 
     with pytest.raises(BadModel, match="grey"):
         load_model("harden_factory:net", weights=path)
+
+
+def test_one_hardening_goes_on_from_another(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Weights of a hardened network as the source, and its device's half alone as an expert."""
+    data = ["--images", "120", "--batch", "32", "--epochs", "1", "--data", "train.npz", "--json"]
+    base = ["harden", "harden_factory:net", "--cut", "2", *data]
+
+    def go(defence: str, out: str, *more: str) -> dict[str, Any]:
+        assert run([*base, "--defence", defence, "--out", out, *more]) == DONE
+        told: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return told
+
+    go("bottleneck(2)", "one")
+    cut = go("bottleneck(2)+adversary(1)", "expert", "--seed", "3")["cut"]
+    assert go("expert(expert)+noise(0.1)", "transferred")["cut"] == cut
+    load_model("harden_factory:net", weights="transferred/weights.safetensors")
+    # what the source's weights needed is still said of what came of them
+    weights = ["--weights", "one/weights.safetensors"]
+    again = ["harden", "harden_factory:net", *data, *weights, "--labels", "smooth(0.1)"]
+    assert run([*again, "--out", "two"]) == DONE
+    capsys.readouterr()
+    load_model("harden_factory:net", weights="two/weights.safetensors")
+    for seed in ("1", "2"):
+        go("fixed-noise(0.2)", f"shadows/{seed}", "--seed", seed, "--scratch")
+    told = go("ensembler(shadows,chosen=1)+fixed-noise(0.2)", "ensembled")
+    assert any("2 bodies" in note for note in told["notes"])
+    loaded = load_model("harden_factory:net", weights="ensembled/weights.safetensors")
+    assert "network.ensemble.selection" in loaded.network.state_dict()

@@ -126,6 +126,7 @@ def harden(
     from splitveil.defences import parse_components
     from splitveil.errors import BadPlan
     from splitveil.models import load_model
+    from splitveil.models.grafts import stored_grafts
     from splitveil.report.vortex import read_trace
     from splitveil.rng import Rng
     from splitveil.training import Schedule
@@ -172,7 +173,8 @@ def harden(
         device=device or "cpu",
         on_epoch=lambda state: _say(state, epochs),
     )
-    _write(out, loaded, source, found, text)
+    before = stored_grafts(Path(weights)) if weights else []
+    _write(out, loaded, source, found, text, before)
     if trace:
         _draw(out, others)
     _tell(out, found, loaded, trace=trace, json_=json_)
@@ -188,9 +190,17 @@ def _say(state: "EpochState", epochs: int) -> None:
 
 
 def _write(
-    out: Path, loaded: "LoadedModel", source: "TrainingImages", found: "Hardened", labels: str
+    out: Path,
+    loaded: "LoadedModel",
+    source: "TrainingImages",
+    found: "Hardened",
+    labels: str,
+    before: list[dict[str, Any]],
 ) -> None:
-    """The weights, as `--weights` takes them, and what was watched."""
+    """The weights, as `--weights` takes them, and what was watched.
+
+    `before` are the grafts that the source's own weights needed.
+    """
     from safetensors.torch import save
 
     from splitveil import __version__
@@ -206,8 +216,9 @@ def _write(
         "std": ",".join(map(repr, loaded.std)),
         "labels": labels,
     }
-    if found.grafts:
+    if before or found.grafts:
         inner = [{**one, "at": one["at"].removeprefix("network.")} for one in found.grafts]
+        inner = [*before, *inner]
         described[KEY] = json.dumps(inner)
     release = _release(found)
     if release is not None:
@@ -227,6 +238,7 @@ def _write(
         },
         "cut": None if found.partition is None else found.partition.cut.name,
         "release": None if release is None else repr(release),
+        "statements": [statement.to_json() for statement in found.statements],
         "kept": found.kept,
         "notes": [*loaded.notes, *source.conversions, *found.notes],
         "cuts": list(found.cuts),
@@ -273,6 +285,7 @@ def _tell(out: Path, found: "Hardened", loaded: "LoadedModel", *, trace: bool, j
             "kept": found.kept,
             "epochs": len(found.states) - 1,
             "accuracy": found.accuracy.to_json(),
+            "statements": [statement.to_json() for statement in found.statements],
             "notes": list(found.notes),
         }
         typer.echo(json.dumps(described, indent=1))
@@ -283,6 +296,8 @@ def _tell(out: Path, found: "Hardened", loaded: "LoadedModel", *, trace: bool, j
         f"Kept epoch {found.kept} of {len(found.states) - 1}; accuracy on validation images "
         f"{found.accuracy}"
     )
+    for statement in found.statements:
+        typer.echo(f"{'Proved' if statement.quantity.is_bound else 'Found'}: {statement}")
     if trace:
         typer.echo(f"Figure: {out / 'vortex.svg'}")
     typer.echo(f"What it leaks: {command}")

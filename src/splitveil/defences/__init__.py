@@ -6,10 +6,13 @@
 | `Imbalance` | some classes count less |
 | `LogitDecay` | a price on large logits |
 | `Freeze` | layers that stay as they are |
+| `Expert` | the device's half of a network hardened before |
+| `Prune` | fewer channels inside the device's half |
 | `Bottleneck` | fewer channels across a cut |
 | `Noise`, `Released` | clipped Gaussian noise, or any release, across a cut |
 | `PrincipalChannels`, `LowPass`, `Tokens` | fewer channels, frequencies or tokens |
 | `Sparse`, `ChannelDropping` | codes or channels chosen for each image |
+| `FixedNoise`, `Ensembler` | one noise tensor; several bodies and a secret choice of them |
 | `Shredder` | noise tensors learnt for the network |
 | `VariationalBottleneck` | a bottleneck of noise priced in nats |
 | `Lipschitz` | a price on the slope of features |
@@ -19,6 +22,7 @@
 """
 
 from splitveil.defences.adversary import Adversarial
+from splitveil.defences.alterations import Beginning, Reduction
 from splitveil.defences.base import (
     Adversary,
     Batch,
@@ -35,6 +39,9 @@ from splitveil.defences.bottleneck import Bottleneck
 from splitveil.defences.conditional_entropy import ConditionalEntropy
 from splitveil.defences.conditional_entropy_published import PublishedConditionalEntropy
 from splitveil.defences.disco import ChannelDropping
+from splitveil.defences.ensembler import Ensembler, unselected
+from splitveil.defences.expert import Expert
+from splitveil.defences.fixed_noise import FixedNoise
 from splitveil.defences.freeze import Freeze
 from splitveil.defences.harden import Hardened, harden
 from splitveil.defences.hsic import HilbertSchmidt
@@ -54,6 +61,7 @@ from splitveil.defences.noise import Noise
 from splitveil.defences.nopeek import NoPeek
 from splitveil.defences.parse import parse_components
 from splitveil.defences.projection import LowPass, PrincipalChannels
+from splitveil.defences.prune import Prune
 from splitveil.defences.released import Released
 from splitveil.defences.ressfl import ResSFL
 from splitveil.defences.shredder import Shredder
@@ -66,6 +74,7 @@ __all__ = [
     "Adversarial",
     "Adversary",
     "Batch",
+    "Beginning",
     "Bottleneck",
     "Calibration",
     "ChannelDropping",
@@ -73,8 +82,11 @@ __all__ = [
     "Component",
     "ConditionalEntropy",
     "Distilled",
+    "Ensembler",
     "EpochState",
+    "Expert",
     "Fitted",
+    "FixedNoise",
     "Freeze",
     "Hardened",
     "HilbertSchmidt",
@@ -89,8 +101,10 @@ __all__ = [
     "OneHot",
     "Part",
     "PrincipalChannels",
+    "Prune",
     "PublishedConditionalEntropy",
     "Ramp",
+    "Reduction",
     "Released",
     "ResSFL",
     "Setting",
@@ -104,4 +118,5 @@ __all__ = [
     "VariationalBottleneck",
     "harden",
     "parse_components",
+    "unselected",
 ]

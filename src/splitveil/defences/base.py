@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from splitveil.data.types import LabelledImages
+from splitveil.defences.alterations import Beginning, Reduction
 from splitveil.errors import BadPlan
 from splitveil.partition import Cut, Partition
 from splitveil.partition.layout import Layout
-from splitveil.quantities import Kind, Quantity
-from splitveil.release import Release, ReleaseRecipe
+from splitveil.quantities import Direction, Kind, Quantity
+from splitveil.release import ClippedGaussian, Release, ReleaseRecipe, ShapedGaussian
 from splitveil.rng import Rng
 from splitveil.shapes import Features, Images, Labels, Logits
 
@@ -158,6 +159,8 @@ class Statement:
             what += f" {100 * self.quantity.level:g} %"
         counted = f", n = {self.quantity.n}" if self.quantity.n else ""
         value = f"{self.quantity.value:.4g} {self.quantity.unit}"
+        if self.quantity.direction is Direction.ESTIMATE:
+            value = str(self.quantity)
         return f"{self.component}: {self.text} {value} ({what}{counted})"
 
 
@@ -263,7 +266,8 @@ class Part:
     component's memory. Both are kept in checkpoints and never ship. `observe` is told of every
     training batch, without gradients, after the network's step; write what must outlive a kill to
     buffers of `modules`. `frozen` are names of parameters, buffers or modules of the network that
-    end as bit-equal to the source, modules being in eval throughout. `needs_noise` refuses a
+    end as bit-equal to the source, modules being in eval throughout. `reduction` takes out of the
+    network what training made needless, at most one component's. `needs_noise` refuses a
     training without Gaussian noise at the cut. With `slopes` training images carry gradient, so
     that a term may differentiate z by x; give it a `validation` in its place.
     """
@@ -278,6 +282,7 @@ class Part:
     modules: nn.Module | None = None
     observe: Callable[[Batch], None] | None = None
     frozen: tuple[str, ...] = ()
+    reduction: Reduction | None = None
     slopes: bool = False
     needs_noise: bool = False
     notes: tuple[str, ...] = ()
@@ -291,6 +296,14 @@ class Component(ABC):
 
     name: ClassVar[str]
     reference: ClassVar[str]
+
+    def begin(self, setting: Setting) -> Beginning | None:
+        """The network to start from, asked first of all; None for `setting.source`.
+
+        Raises:
+            BadPlan: if it does not fit the source.
+        """
+        return None
 
     def structure(self, setting: Setting) -> Structure | None:
         """How this component changes what crosses, before any is prepared; None if not at all.
@@ -324,3 +337,10 @@ def written(component: Component) -> str:
         elif value != setting.default:
             shown.append(f"{setting.name}={text}")
     return f"{component.name}({','.join(shown)})" if shown else component.name
+
+
+def least_noise(release: Release, like: Features) -> Tensor | None:
+    """The least deviation of a release's Gaussian noise over all values; None without any."""
+    if isinstance(release, ClippedGaussian):
+        return like.new_tensor(release.sigma)
+    return release.sigma.min().to(like) if isinstance(release, ShapedGaussian) else None

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from splitveil.data.training import TrainingImages
 from splitveil.defences.base import Batch, Component, Setting, Statement
+from splitveil.defences.begin import begun
 from splitveil.defences.checks import calibration, draw_anew, outputs_of, trainable
 from splitveil.defences.objective import Objective
 from splitveil.defences.opponents import Opponents
@@ -90,8 +91,8 @@ def harden(
         rng: the stream of order and noise.
         cut: where the network is split, by name or id, for components that act there.
         patience: epochs without a lower validation loss until training stops; the best epoch's
-            weights are kept. None, or a component with an adversary, trains to the end and keeps
-            the last.
+            weights are kept. None, or a component with an adversary or one that takes channels
+            out, trains to the end and keeps the last.
         start: "weights" goes on from the model's own, "scratch" draws new ones.
         watch: cuts at which features are measured on the probe after every epoch, by name or id;
             empty for four spread over the menu, None for none.
@@ -110,11 +111,6 @@ def harden(
     if patience is not None and patience < 1:
         raise BadPlan(f"patience must be at least one epoch, or None for no stop: got {patience}")
     classes = outputs_of(model, data)
-    network = deepcopy(model)
-    if start == "scratch":
-        draw_anew(network, rng.child("weights"))
-    if not any(parameter.requires_grad for parameter in network.parameters()):
-        raise BadModel("the model has no weights to train: all are frozen, or it has none")
     x, y = calibration(data.train, rng.child("calibration"))
     setting = Setting(
         source=deepcopy(model).eval(),
@@ -124,6 +120,17 @@ def harden(
         y=y,
         rng=rng.child("components"),
     )
+    found, changes = begun(components, setting, cut)
+    if found is not setting.source:
+        if start == "scratch":
+            raise BadPlan("a network to go on from has weights, starting from scratch draws others")
+        model = found
+    network = deepcopy(model)
+    if start == "scratch":
+        draw_anew(network, rng.child("weights"))
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise BadModel("the model has no weights to train: all are frozen, or it has none")
+    setting = replace(setting, source=deepcopy(model).eval())
     pipeline, objective = assemble(network, components, setting, cut)
     if start == "scratch" and objective.frozen:
         raise BadPlan("freezing keeps the source's weights, starting from scratch draws new ones")
@@ -141,7 +148,7 @@ def harden(
         watch=None
         if watch is None
         else Watch.of(seen, data.probe, watch, classes, rng.child("probe")),
-        patience=None if objective.opposed else patience,
+        patience=None if objective.opposed or objective.reduction else patience,
         plan=_digest(model, data, components, schedule, rng, patience, start, watch, str(cut)),
         folder=folder,
         on_epoch=on_epoch,
@@ -149,7 +156,10 @@ def harden(
         rng=rng,
     )
     pipeline.to(device)
+    if objective.reduction is not None:
+        objective.reduction.attach(pipeline, schedule.epochs)
     run.train(pipeline, schedule, device)
+    pipeline.restore(run.kept)
     network = pipeline.finish(model, run.kept)
     pipeline.refuse_moved(model, network)
     partition = None
@@ -163,7 +173,7 @@ def harden(
         cuts=() if run.watch is None else tuple(run.watch.describe()),
         notes=objective.notes,
         partition=partition,
-        grafts=tuple(pipeline.grafts()),
+        grafts=(*changes, *pipeline.grafts()),
         statements=pipeline.statements,
     )
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from splitveil.defences.alterations import Reduction
 from splitveil.defences.base import Batch, Component, Part, Setting, Structure, TrainedRelease
 from splitveil.errors import BadPlan
 from splitveil.shapes import Labels, Logits
@@ -35,7 +36,11 @@ class Objective:
             (str(component), _prepared(component, setting, place, (structures or {}).get(place)))
             for place, component in enumerate(components)
         )
-        for field, what in (("targets", "the targets"), ("groups", "which classes are one answer")):
+        for field, what in (
+            ("targets", "the targets"),
+            ("groups", "which classes are one answer"),
+            ("reduction", "what is taken out of the network"),
+        ):
             claimed = [name for name, part in parts if getattr(part, field) is not None]
             if len(claimed) > 1:
                 raise BadPlan(f"{' and '.join(claimed)} contradict each other: both set {what}")
@@ -69,6 +74,11 @@ class Objective:
     def frozen(self) -> tuple[str, ...]:
         """Names of what stays as it is."""
         return tuple(name for _, part in self.parts for name in part.frozen)
+
+    @property
+    def reduction(self) -> Reduction | None:
+        """What is taken out of the network in the end."""
+        return next((part.reduction for _, part in self.parts if part.reduction is not None), None)
 
     @property
     def slopes(self) -> bool:

@@ -11,6 +11,9 @@ from splitveil.defences.bottleneck import Bottleneck
 from splitveil.defences.conditional_entropy import ConditionalEntropy
 from splitveil.defences.conditional_entropy_published import PublishedConditionalEntropy
 from splitveil.defences.disco import ChannelDropping
+from splitveil.defences.ensembler import Ensembler
+from splitveil.defences.expert import Expert
+from splitveil.defences.fixed_noise import FixedNoise
 from splitveil.defences.freeze import Freeze
 from splitveil.defences.hsic import HilbertSchmidt
 from splitveil.defences.imbalance import Imbalance
@@ -21,6 +24,7 @@ from splitveil.defences.maxent import MaxEntropy
 from splitveil.defences.noise import Noise
 from splitveil.defences.nopeek import NoPeek
 from splitveil.defences.projection import LowPass, PrincipalChannels
+from splitveil.defences.prune import Prune
 from splitveil.defences.released import Released
 from splitveil.defences.ressfl import ResSFL
 from splitveil.defences.shredder import Shredder
@@ -37,6 +41,9 @@ _KINDS: tuple[type[Component], ...] = (
     ChannelDropping,
     ConditionalEntropy,
     Distilled,
+    Ensembler,
+    Expert,
+    FixedNoise,
     Freeze,
     HilbertSchmidt,
     Imbalance,
@@ -48,6 +55,7 @@ _KINDS: tuple[type[Component], ...] = (
     Noise,
     OneHot,
     PrincipalChannels,
+    Prune,
     PublishedConditionalEntropy,
     ResSFL,
     Shredder,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from splitveil.data.types import LabelledImages
+from splitveil.defences.alterations import Reduction
 from splitveil.defences.base import (
     Calibration,
     Component,
@@ -15,13 +16,14 @@ from splitveil.defences.base import (
     Statement,
     Structure,
     TrainedRelease,
+    least_noise,
 )
 from splitveil.defences.objective import Objective, own_setting
 from splitveil.defences.way import Way
 from splitveil.errors import BadModel, BadPlan
 from splitveil.models.grafts import describe_graft, graft
 from splitveil.partition import Cut, Partition, trace
-from splitveil.release import ChainedRelease, ClippedGaussian, Release, ShapedGaussian
+from splitveil.release import ChainedRelease, Release
 from splitveil.rng import Rng
 from splitveil.shapes import Features, Images, Labels
 
@@ -41,6 +43,7 @@ class Pipeline(nn.Module):
         companions: Sequence[nn.Module] = (),
         adversaries: Sequence[nn.Module] = (),
         frozen: Sequence[str] = (),
+        reduction: Reduction | None = None,
     ) -> None:
         nn.Module.__init__(self)
         self.way = way
@@ -57,6 +60,8 @@ class Pipeline(nn.Module):
         self.companions = nn.ModuleList(companions)
         self.adversaries = nn.ModuleList(adversaries)
         self.frozen = tuple(frozen)
+        self.reduction = reduction
+        self.reduced: list[dict[str, object]] = []
         for name, parameter in self.own("named_parameters"):
             if _under(name, self.frozen):
                 parameter.requires_grad = False
@@ -185,6 +190,8 @@ class Pipeline(nn.Module):
                 key = name.removeprefix(prefix)
                 if name.startswith(prefix) and key in own:
                     own[key].copy_(value)
+        if self.reduction is not None:
+            self.reduced = self.reduction.apply(network)
         if self.way is not None and self.way.structures:
             assert self.way.path is not None  # noqa: S101 - checked when it was given a structure
             sides = []
@@ -218,7 +225,9 @@ class Pipeline(nn.Module):
         Raises:
             BadModel: if the halves do not answer as they did in training.
         """
-        self.cpu().eval().load_state_dict(state, strict=False)
+        self.restore(state)
+        if self.reduction is not None:
+            self.reduction.apply(self.head.network)  # type: ignore[arg-type]
         self.calibrate(x, y, fresh, rng.child("release"), final=True)
         z = self.encode(x[:2])
         traced = trace(finished, x[:2])
@@ -243,13 +252,17 @@ class Pipeline(nn.Module):
             raise BadModel("the hardened network answers otherwise than in training: report a bug")
         return split
 
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Put shipped tensors back, on the CPU and in eval."""
+        self.cpu().eval().load_state_dict(state, strict=False)
+
     def grafts(self) -> list[dict[str, object]]:
-        """The structures as plain data, by which loading weights rebuilds them."""
+        """What the finished network differs in, as plain data by which loading rebuilds it."""
         if self.way is None or not self.way.structures or self.way.path is None:
-            return []
+            return self.reduced
         device = [structure.device for structure in self.way.structures]
         cloud = [structure.cloud for structure in self.way.structures]
-        return [describe_graft(self.way.path, device, cloud[::-1])]
+        return [*self.reduced, describe_graft(self.way.path, device, cloud[::-1])]
 
     def refuse_moved(self, source: nn.Module, finished: nn.Module) -> None:
         """Make sure that what is frozen is as it was.
@@ -268,13 +281,6 @@ class Pipeline(nn.Module):
         if path is None or not _under(name, (path,)):
             return name
         return f"{path}.body{name[len(path) :]}"
-
-
-def least_noise(release: Release, like: Features) -> Tensor | None:
-    """The least deviation of a release's Gaussian noise over all values; None without any."""
-    if isinstance(release, ClippedGaussian):
-        return like.new_tensor(release.sigma)
-    return release.sigma.min().to(like) if isinstance(release, ShapedGaussian) else None
 
 
 def _under(name: str, paths: Sequence[str]) -> bool:
@@ -309,7 +315,14 @@ def assemble(
         companions=objective.companions,
         adversaries=objective.adversaries,
         frozen=objective.frozen,
+        reduction=objective.reduction,
     )
+    if objective.reduction is not None:
+        held = [name for name in objective.reduction.layers if _under(name, objective.frozen)]
+        if held:
+            raise BadPlan(
+                f"{held[0]} is to be frozen and to lose channels: freeze less, or prune elsewhere"
+            )
     if not any(parameter.requires_grad for _, parameter in pipeline.own("named_parameters")):
         raise BadPlan("everything is frozen, so nothing is left to train: freeze less")
     return pipeline, objective

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from splitveil.data.types import LabelledImages
-from splitveil.errors import BadPlan, UnsupportedCut
+from splitveil.errors import BadPlan, UnknownName, UnsupportedCut
 from splitveil.estimators.moments import Cells, ClassMoments, groups_within
 from splitveil.measures.vortex import vortex_features, vortex_outputs
-from splitveil.partition import Cut, trace
+from splitveil.partition import Cut, Traced, trace
 from splitveil.quantities import Quantity
 from splitveil.rng import Rng
 
@@ -128,10 +128,11 @@ class Watch:
     ) -> tuple[dict[str, Quantity], dict[str, dict[str, Quantity]]]:
         """What `vortex_outputs` gives, and what `vortex_features` gives at each cut."""
         traced = trace(network, self.probe.x[:2].to(_device(network)))
-        cuts = [traced.cut(cut.id) for cut in self.cuts]
+        cuts = [_again(traced, cut) for cut in self.cuts]
         sizes = [*(cut.layout.size for cut in cuts), self.classes]
         groups = groups_within(self.classes, sizes)
-        names = [*(cut.id for cut in cuts), OUTPUT]
+        known = {now.id: cut.id for now, cut in zip(cuts, self.cuts, strict=True)}
+        names = [*(cut.id for cut in self.cuts), OUTPUT]
         moments = {
             name: ClassMoments(self.classes, size, groups=groups)
             for name, size in zip(names, sizes, strict=True)
@@ -144,7 +145,8 @@ class Watch:
             logits, features = traced.forward_with_features(x.to(_device(network)), cuts)
             answers.append(logits.float().cpu())
             cells = Cells.of(y, ids, self.classes, groups)
-            for name, z in ({**features, OUTPUT: logits}).items():
+            found = {known[name]: z for name, z in features.items()}
+            for name, z in {**found, OUTPUT: logits}.items():
                 moments[name].add(z.float(), cells)
                 norms[name].append(z.double().square().sum(1).cpu())
         return (
@@ -156,6 +158,14 @@ class Watch:
                 for name, found in moments.items()
             },
         )
+
+
+def _again(traced: Traced, cut: Cut) -> Cut:
+    """The same place, which has another id once it lost channels."""
+    try:
+        return traced.cut(cut.id)
+    except UnknownName:
+        return traced.cut(cut.name)
 
 
 def _device(network: nn.Module) -> torch.device:

@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from torch import nn
 
 from splitveil.errors import BadModel
+from splitveil.models.reshaped import narrow, put_bodies
 from splitveil.naming import is_reference, one_line, resolve
 from splitveil.nets.carrier import Carrier
 from splitveil.nets.carriers import CARRIERS
@@ -72,15 +74,26 @@ def _described(module: nn.Module) -> dict[str, Any]:
 
 
 def apply_grafts(network: nn.Module, grafts: Sequence[Mapping[str, Any]]) -> None:
-    """Put described grafts into a network, in place; their tensors come with the weights.
+    """Put described changes into a network, in place; their tensors come with the weights.
 
     Raises:
         BadModel: if one cannot be read or does not fit.
     """
     for found in grafts:
         try:
-            sides = [[_built(one) for one in found[side]] for side in ("device", "cloud")]
-            graft(network, found["at"], *sides)
+            if "bodies" in found:
+                put_bodies(network, found["at"], found["bodies"])
+            elif "outputs" in found:
+                stay = [
+                    None if found[side] is None else torch.arange(found[side])
+                    for side in ("outputs", "inputs")
+                ]
+                narrow(network, found["at"], outputs=stay[0], inputs=stay[1])
+            else:
+                sides = [
+                    [built_carrier(one) for one in found[side]] for side in ("device", "cloud")
+                ]
+                graft(network, found["at"], *sides)
         except (KeyError, TypeError, ValueError) as error:
             raise BadModel(
                 f"cannot rebuild what a defence put into the network ({one_line(error)}): "
@@ -88,7 +101,12 @@ def apply_grafts(network: nn.Module, grafts: Sequence[Mapping[str, Any]]) -> Non
             ) from error
 
 
-def _built(found: Mapping[str, Any]) -> nn.Module:
+def built_carrier(found: Mapping[str, Any]) -> nn.Module:
+    """One module of a described graft, tensors apart.
+
+    Raises:
+        BadModel: if there is no such module.
+    """
     name = found["name"]
     kind = CARRIERS.get(name)
     if kind is None:
