@@ -29,6 +29,7 @@ from splitveil.reproduce.cem.choosing import (
 )
 from splitveil.reproduce.cem.claims import CLAIMS
 from splitveil.reproduce.cem.clusters import followed
+from splitveil.reproduce.cem.figures import figures
 from splitveil.reproduce.cem.networks import small
 from splitveil.reproduce.cem.rates import rates
 from splitveil.reproduce.cem.strength import strength
@@ -205,3 +206,18 @@ def test_rates_see_the_noise_and_not_what_is_dropped_behind_it() -> None:
         assert alone["rate followed"] == pytest.approx(alone["rate"], rel=0.1)
         found[sigma] = alone["rate"]
     assert found[0.1] > found[1.0]
+
+
+def test_the_figure_marks_every_place_that_was_compared(tmp_path: Path) -> None:
+    def plant(arm: Attacked) -> Measured | None:
+        return (
+            _arm(arm, 0.015) if arm.base in ("noise", "nopeek") and arm.form != PUBLISHED else None
+        )
+
+    figures(Planted(plant), SCALE, tmp_path)
+    drawn = (tmp_path / "cem-gains.svg").read_text()
+    assert drawn.count("nopeek, ours") == 1
+    assert "mnist, ours" in drawn
+    assert "published" not in drawn.split("smallest")[0]
+    with pytest.raises(ArmMissing, match="no base"):
+        figures(Planted(lambda arm: None), SCALE, tmp_path)

@@ -3,6 +3,7 @@
 from splitveil.reproduce.cem.bases import bases, elsewhere, larger, noise, signs
 from splitveil.reproduce.cem.claims import CLAIMS
 from splitveil.reproduce.cem.clusters import followed, shape
+from splitveil.reproduce.cem.figures import figures
 from splitveil.reproduce.cem.networks import REVISION
 from splitveil.reproduce.cem.strength import strength
 from splitveil.reproduce.experiment import Make, Paper
@@ -23,5 +24,6 @@ PAPER = Paper(
     title="Conditional entropy maximisation, arXiv 2503.00383",
     claims=CLAIMS,
     makes=MAKES,
+    draws=(figures,),
     revision=REVISION,
 )

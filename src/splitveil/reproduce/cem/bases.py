@@ -1,6 +1,6 @@
 """C1, C2 and C4b: what the price gains on every base, on other images and on larger networks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from splitveil.rng import Rng
 FASHION, FORMS = "fashion-mnist", (OURS, PUBLISHED)
 ALL = ("noise", *claims.OTHERS)
 PIXELS = 1024
+PLACES = (*((FASHION, base) for base in ALL), *((data, "noise") for data in claims.ELSEWHERE))
 
 
 def compared(data: str, base: str, scale: Scale, forms: tuple[str, ...] = FORMS) -> tuple[Arm, ...]:
@@ -80,7 +81,7 @@ def bases(scale: Scale) -> Experiment:
     arms = tuple(arm for base in ALL for arm in compared(FASHION, base, scale, (OURS,)))
 
     def judge(evidence: Evidence) -> tuple[Finding, ...]:
-        seen, note = _those_run(evidence, [(FASHION, base) for base in ALL], scale)
+        seen, note = those_run(evidence, PLACES[: len(ALL)], scale)
         gains = {name: ln_ratio(one[OURS], one[PLAIN], name) for name, one in seen.items()}
         others = {name: gain for name, gain in gains.items() if name != "noise"}
         counted = Reading(
@@ -131,7 +132,7 @@ def elsewhere(scale: Scale) -> Experiment:
     )
 
     def judge(evidence: Evidence) -> tuple[Finding, ...]:
-        seen, note = _those_run(evidence, [(d, "noise") for d in claims.ELSEWHERE], scale)
+        seen, note = those_run(evidence, PLACES[len(ALL) :], scale)
         readings = [_gain(one[OURS], one[PLAIN], name) for name, one in seen.items()]
         readings += [reading for name, one in seen.items() for reading in _place(name, one)]
         seeds = scale.seeds if seen else 0
@@ -183,13 +184,12 @@ def larger(scale: Scale) -> Experiment:
 
 def signs(scale: Scale) -> Experiment:
     """C4b, over whatever was compared."""
-    places = [(FASHION, base) for base in ALL] + [(data, "noise") for data in claims.ELSEWHERE]
-    arms = tuple(arm for data, base in places for arm in compared(data, base, scale))
+    arms = tuple(arm for data, base in PLACES for arm in compared(data, base, scale))
 
     def judge(evidence: Evidence) -> tuple[Finding, ...]:
-        seen, note = _those_run(evidence, places, scale)
+        seen, note = those_run(evidence, PLACES, scale)
         hits = torch.tensor(
-            [hit for (data, _), one in seen_by(seen, places) for hit in _agree(data, one)]
+            [hit for (data, _), one in seen_by(seen, PLACES) for hit in _agree(data, one)]
         )
         found = () if not len(hits) else (share_of(hits),)
         measured = claims.SIGN.criteria[0].measured
@@ -209,7 +209,7 @@ def signs(scale: Scale) -> Experiment:
 
 
 def seen_by(
-    seen: dict[str, dict[str, Seen]], places: list[tuple[str, str]]
+    seen: dict[str, dict[str, Seen]], places: Sequence[tuple[str, str]]
 ) -> Iterator[tuple[tuple[str, str], dict[str, Seen]]]:
     """What was seen, beside its kind of images and base."""
     return ((place, seen[_name(place)]) for place in places if _name(place) in seen)
@@ -231,8 +231,8 @@ def beside(seen: dict[str, Seen], subject: str = "noise") -> list[Reading]:
     return found
 
 
-def _those_run(
-    evidence: Evidence, places: list[tuple[str, str]], scale: Scale
+def those_run(
+    evidence: Evidence, places: Sequence[tuple[str, str]], scale: Scale
 ) -> tuple[dict[str, dict[str, Seen]], str]:
     """What was seen at the places whose arms all ran, by name, and which is the first without."""
     seen, missing = {}, []
