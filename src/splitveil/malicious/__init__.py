@@ -6,6 +6,7 @@ controls are `train_honest`, `fit_afterwards` (a decoder of an honest network), 
 """
 
 from splitveil.malicious.attack import SecretDecoder
+from splitveil.malicious.hiding import Hiding
 from splitveil.malicious.linear import linear_code
 from splitveil.malicious.objective import Resemblance
 from splitveil.malicious.pair import Honest, Malicious, Passed, SecretReconstructor
@@ -18,6 +19,7 @@ from splitveil.malicious.train import (
 )
 
 __all__ = [
+    "Hiding",
     "Honest",
     "Malicious",
     "MultiAttribute",

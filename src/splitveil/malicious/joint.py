@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from splitveil.data import LabelledImages
 from splitveil.errors import BadData, BadModel, BadPlan
+from splitveil.malicious.hiding import Extra
 from splitveil.malicious.objective import Known, Resemblance, Similarity
 from splitveil.malicious.pair import Passed, decoded
 from splitveil.malicious.released import Released
@@ -129,6 +130,7 @@ class Course:
     schedule: Schedule
     augmentation: Augmentation | None
     device: str
+    further: Extra | None = None
 
 
 def train(net: Joint, material: Material, course: Course, rng: Rng) -> tuple[Passed, ...]:
@@ -136,7 +138,7 @@ def train(net: Joint, material: Material, course: Course, rng: Rng) -> tuple[Pas
 
     A step sees a batch of images and, with an augmentation, another view of each, whose picture is
     to show that view. The epoch of the least task weight · share of wrong answers + resemblance
-    weight · resemblance on validation images is kept, the latest of equals.
+    weight · resemblance + `further` on validation images is kept, the latest of equals.
 
     Raises:
         BadData: if the labels cannot teach the task.
@@ -165,6 +167,8 @@ def train(net: Joint, material: Material, course: Course, rng: Rng) -> tuple[Pas
         if pictures is not None and target is not None:
             alike = course.resemblance(pictures, target, similarity)
             total = total + course.weights.resemblance * alike
+        if course.further is not None:
+            total = total + course.further(batch, outputs, labels)
         return total
 
     best = deepcopy(net.state_dict())
@@ -228,6 +232,8 @@ def _passed(
         error = float(mse_per_image(made, target.x).mean())
         alike = float(similarity(made, target))
         score += course.weights.resemblance * float(course.resemblance(made, target, similarity))
+    if course.further is not None:
+        score += float(course.further(material.validation_x, outputs, material.validation_y))
     return Passed(
         number=number, loss=loss, score=score, accuracy=right, mse=error, similarity=alike
     )

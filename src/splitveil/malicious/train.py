@@ -6,6 +6,7 @@ from dataclasses import replace
 from torch import nn
 
 from splitveil.data import LabelledImages
+from splitveil.malicious.hiding import Extra
 from splitveil.malicious.joint import Course, Joint, Material, Weights, check_decoder, train
 from splitveil.malicious.objective import Resemblance
 from splitveil.malicious.pair import Honest, Malicious, Passed
@@ -33,6 +34,7 @@ def train_malicious(
     resemblance: Resemblance = RESEMBLANCE,
     schedule: Schedule = SCHEDULE,
     augmentation: Augmentation | None = AUGMENTATION,
+    extra: Extra | None = None,
     device: str = "cpu",
 ) -> Malicious:
     """Train a classifier to answer well and to let a secret decoder see the image in its answer.
@@ -56,6 +58,8 @@ def train_malicious(
         resemblance: a_H and a_S.
         schedule: of the optimiser.
         augmentation: makes the other view that every step sees of each image; None for no view.
+        extra: a further term of the loss, and of what chooses the epoch, of images, outputs and
+            labels: `Hiding` plays a maker who knows the detector. Without effect at weight 0.
         device: to train on.
 
     Raises:
@@ -74,6 +78,7 @@ def train_malicious(
         schedule=schedule,
         augmentation=augmentation,
         device=device,
+        further=extra,
     )
     if weight == 0:
         found = train_honest(
