@@ -1,0 +1,92 @@
+"""Tensors and a description in one file, replaced whole; nothing is unpickled."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from splitveil.errors import BadPlan, StorageFailed
+
+_KEY = "splitveil"
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], described: Mapping[str, Any]) -> None:
+    """Write a file so that a kill leaves the old one or the new one; for its owner's eyes alone.
+
+    Raises:
+        StorageFailed: if it cannot be written.
+    """
+    content = save(
+        {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()},
+        {_KEY: json.dumps(described, sort_keys=True)},
+    )
+    write_bytes(path, content)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, readable by its owner only.
+
+    Raises:
+        StorageFailed: if it cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise StorageFailed(
+            f"cannot store {path}: {error.strerror or error}; free space or choose another "
+            "folder, then run again to go on"
+        ) from error
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """What a file holds, or None where there is none.
+
+    Raises:
+        BadPlan: if it is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as stored:
+            described = json.loads(stored.metadata()[_KEY])
+            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise BadPlan(f"{path} is damaged: remove it or choose another folder") from error
+    return tensors, described
+
+
+def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors under `name/`, without it."""
+    return {k.partition("/")[2]: v for k, v in tensors.items() if k.startswith(f"{name}/")}
+
+
+def named(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors under `name/`."""
+    return {f"{name}/{key}": value for key, value in tensors.items()}
+
+
+def digest(*parts: object) -> str:
+    """SHA-256, 64 hexadecimal digits, over tensors and the repr of everything else."""
+    total = hashlib.sha256()
+    for one in parts:
+        if isinstance(one, Tensor):
+            total.update(repr((tuple(one.shape), one.dtype)).encode())
+            total.update(one.detach().cpu().contiguous().numpy().tobytes())
+        else:
+            total.update(repr(one).encode())
+        total.update(b"\x1f")
+    return total.hexdigest()
