@@ -5,8 +5,10 @@
 detectors of one's own.
 """
 
+from splitveil.vetting.against_shadows import images_digest, shadow_maker, shadow_null, vet
 from splitveil.vetting.answers import Answers, LastLayer
-from splitveil.vetting.benchmark import Benchmark, Case, Detector, benchmark, find_detector
+from splitveil.vetting.catalogue import STATISTICS, measure
+from splitveil.vetting.detectors import Benchmark, Case, Detector, benchmark, find_detector
 from splitveil.vetting.kernel_probe import kernel_probe
 from splitveil.vetting.linear_probe import linear_probe
 from splitveil.vetting.looking import look
@@ -18,9 +20,7 @@ from splitveil.vetting.roc import Roc, roc
 from splitveil.vetting.saliency import saliency
 from splitveil.vetting.shadows import Recipe, Shadow, small_network, train_shadow, train_shadows
 from splitveil.vetting.spread import effective_rank, spread
-from splitveil.vetting.statistics import STATISTICS, measure
 from splitveil.vetting.verdict import Answer, Vetting, judge
-from splitveil.vetting.vet import images_digest, shadow_maker, shadow_null, vet
 
 __all__ = [
     "STATISTICS",
