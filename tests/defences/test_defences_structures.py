@@ -175,3 +175,9 @@ def test_the_learnt_pool_is_that_of_the_kept_epoch() -> None:
 def test_bad_input(text: str, given: Setting | None, says: str) -> None:
     with pytest.raises(BadPlan, match=says):
         structure(text, given)
+
+
+@pytest.mark.parametrize("text", ["bottleneck(2)", "dct(2)", "pca(2)", "sparse(0.1)", "vib(0.001)"])
+def test_what_the_cloud_gets_lies_in_plain_order(text: str) -> None:
+    """Convolutions round otherwise behind another order, and halves would not answer bit-equal."""
+    assert there_and_back(structure(text), maps()).is_contiguous()

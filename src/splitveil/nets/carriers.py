@@ -205,7 +205,8 @@ class SparseDecode(Carrier):
     def forward(self, z: Tensor) -> Tensor:
         """Map codes to (n, *shape)."""
         out = z.movedim(1, -1) @ self.dictionary if z.dim() == 4 else z @ self.dictionary
-        return out.movedim(-1, 1) if z.dim() == 4 else out
+        # in plain order, so that convolutions behind it round as they do behind unpacked features
+        return out.movedim(-1, 1).contiguous() if z.dim() == 4 else out
 
 
 CARRIERS: dict[str, type[Carrier]] = {

@@ -42,7 +42,8 @@ class Unproject(Carrier):
         """Map coordinates to all channels."""
         axis = 1 if z.dim() == 4 else -1
         out: Tensor = (z.movedim(axis, -1) @ self.basis.T + self.centre).movedim(-1, axis)
-        return out
+        # in plain order, so that convolutions behind it round as they do behind unpacked features
+        return out.contiguous()
 
 
 def cosines(size: int, kept: int) -> Tensor:
