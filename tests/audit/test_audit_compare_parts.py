@@ -4,11 +4,21 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
+from splitveil.attacks.inverse_network import InverseNetwork
 from splitveil.audit.compare import Span, curves, seek
+from splitveil.audit.compare.plan import ATTACKS
+from splitveil.audit.recipes import read_attack
+from splitveil.defences import parse_components
+from splitveil.defences.base import Setting
 from splitveil.errors import BadData, BadPlan
+from splitveil.nets.ends import Ends
+from splitveil.nets.staged_inverter import StagedInverter
+from splitveil.partition.layout import Layout, Part
 from splitveil.rng import Rng
 
 
@@ -152,3 +162,41 @@ def test_intervals_cover_the_truth_and_pairing_shortens_them() -> None:
 def test_points_that_do_not_fit_are_refused(errors: list[np.ndarray], drops: list[float]) -> None:
     with pytest.raises(BadData):
         curves({"a": errors}, np.ones(4), drops, Rng(0))
+
+
+def _build(network: nn.Module) -> tuple[type[nn.Module], ...]:
+    """What tells architectures apart: the network's class, and the stages of a staged one."""
+    kinds = {type(network)}
+    if isinstance(network, StagedInverter):
+        kinds |= {type(child) for child in network.stages}
+    return tuple(sorted(kinds, key=lambda kind: kind.__name__))
+
+
+def test_decoders_are_of_three_builds_none_of_which_a_defence_trains_against() -> None:
+    shape, image = (4, 4, 4), (1, 16, 16)
+    attacks = [read_attack(text)[1] for text in ATTACKS]
+    decoders = [attack for attack in attacks if isinstance(attack, InverseNetwork)]
+    ends = Ends(features=shape, target=image, guesses=2, classes=10)
+    builds = {_build(decoder.network(ends)) for decoder in decoders}
+    assert len(builds) == len(decoders) == 3
+    draws = torch.Generator().manual_seed(0)
+    setting = Setting(
+        source=nn.Identity(),
+        classes=10,
+        class_names=(),
+        x=torch.rand(12, *image, generator=draws),
+        y=torch.arange(12) % 10,
+        layout=Layout((Part("z", shape),)),
+        encode=lambda x: x.flatten(1)[:, : math.prod(shape)],
+    )
+    adversaries = [
+        adversary
+        for text in ("adversary(1)", "disco(0.5)", "maxent(1)", "ressfl(1)")
+        for component in parse_components(text)
+        for adversary in component.prepare(setting).adversaries
+    ]
+    assert len(adversaries) == 4
+    for adversary in adversaries:
+        assert not {type(part) for part in adversary.network.modules()} & {
+            kind for build in builds for kind in build
+        }

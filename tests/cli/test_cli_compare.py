@@ -1,7 +1,9 @@
 """splitveil compare: defences tuned to the same drops of accuracy, attacked and drawn."""
 
 import json
+import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,14 @@ import numpy as np
 import pytest
 
 from splitveil.audit.compare import ComparisonPlan, compare
+from splitveil.audit.compare.clock import Clock
 from splitveil.audit.plan import AuditPlan, DataSettings, ModelSettings
 from splitveil.audit.subject import load_model_and_data
 from splitveil.cli import BAD_INPUT, DONE, run
 from splitveil.data.training import load_training
 from splitveil.errors import BadPlan
-from splitveil.quantities import Quantity
+from splitveil.quantities import Kind, Quantity
+from splitveil.report.headtohead import head_table
 from splitveil.rng import Rng
 from splitveil.training import Schedule
 
@@ -119,6 +123,76 @@ def test_the_page_names_all_and_calls_nothing_a_bound(
     assert {"comparison.svg", "comparison.csv", "comparison.json"} <= {
         path.name for path in (place / "found").iterdir()
     }
+
+
+def test_leads_at_a_drop_are_paired_and_of_one_sign(compared: dict[str, Any]) -> None:
+    by_name = {one["name"]: one for one in compared["series"]}
+    for one in compared["series"]:
+        for point in one["points"]:
+            assert set(point["ahead"]) == set(by_name) - {one["name"]}
+            for other, lead in point["ahead"].items():
+                there = [p for p in by_name[other]["points"] if p["drop"] == point["drop"]]
+                for back in there:
+                    assert lead["value"] == pytest.approx(-back["ahead"][one["name"]]["value"])
+                    ratio = math.log(point["mse"]["value"] / back["mse"]["value"])
+                    assert lead["value"] == pytest.approx(ratio, abs=1e-5)
+
+
+def test_cuts_stand_alone_and_with_their_best_defence(
+    place: Path, compared: dict[str, Any]
+) -> None:
+    table = head_table(compared)
+    assert table is not None
+    names = [(row[0].text, row[1].text) for row in table.rows]
+    for drop in ("0", "8"):
+        assert (drop, "no defence at 1") in names
+        assert (drop, "no defence at 2") in names
+    best = max(
+        (p for p in _series(compared, RANGE, "2")["points"] if p["drop"] == 8),
+        key=lambda p: p["validation_mse"]["value"],
+    )
+    assert ("8", f"{best['defence']} at 2") in names
+    assert "Cut against defence" in (place / "found" / "comparison.html").read_text()
+    alone = [one for one in compared["series"] if one["cut"] == "1"]
+    assert head_table({**compared, "series": alone}) is None
+
+
+def test_who_is_dominated_is_named() -> None:
+    def one(name: str, kind: str, mse: float, sent: int, flops: int) -> dict[str, Any]:
+        ratio = Quantity(value=0.0, low=-0.1, high=0.1, unit="log ratio", kind=Kind.MEASURED, n=9)
+        share = replace(ratio, unit="share")
+        point = {
+            "drop": 0.0,
+            "met": True,
+            "defence": name,
+            "accuracy": share.to_json(),
+            "ratio": ratio.to_json(),
+            "ahead": {},
+            "mse": {"value": mse},
+            "validation_mse": {"value": mse},
+            "bytes": sent,
+            "edge_flops": flops,
+        }
+        return {"name": name, "kind": kind, "cut": name[-1], "points": [point]}
+
+    series = [
+        one("none at a", "none", 1.0, 100, 10),
+        one("none at b", "none", 2.0, 50, 10),
+        one("more at b", "tuned", 2.0, 40, 10),
+        one("dear at a", "tuned", 3.0, 100, 20),
+    ]
+    table = head_table({"series": series, "plan": {"drops": [0.0]}, "data": {"test": 9}})
+    assert table is not None
+    told = {row[1].text.partition(" at ")[0]: row[-1].text for row in table.rows}
+    assert [row[-1].text for row in table.rows] == ["more at b", "–", "more at b", "–"]  # noqa: RUF001
+    assert set(told) == {"none", "dear", "more"}
+
+
+def test_costs_of_several_runs_add_up(tmp_path: Path) -> None:
+    (tmp_path / "cpu_seconds").write_text("100.0\n")
+    first = Clock(tmp_path).spent()
+    assert first >= 100
+    assert Clock(tmp_path).earlier == pytest.approx(first, abs=0.1)
 
 
 def test_a_stopped_comparison_goes_on_to_the_same_numbers(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from splitveil.cli import options
+from splitveil.cli.compare import TRAINING_DATA, compare_audited
 
 if TYPE_CHECKING:
     from splitveil.audit.plan import AuditPlan
@@ -96,6 +97,17 @@ def audit(
             rich_help_panel=_EFFORT,
         ),
     ] = None,
+    defence: options.Defence = None,
+    hardened: options.Hardened = None,
+    equal_utility: Annotated[
+        bool,
+        typer.Option(
+            "--equal-utility",
+            help="Tune each --defence with a range to the same drops of accuracy first.",
+            rich_help_panel=options.DEFENCES,
+        ),
+    ] = False,
+    training_data: options.TrainingData = TRAINING_DATA,
     measure: Annotated[
         list[str] | None,
         typer.Option(
@@ -135,7 +147,9 @@ def audit(
 
     Without a model: a bundled network on bundled images, labelled DEMO DATA. MODEL may also be a
     splitveil.toml, over which the options win. With --pairs: what any framework sent, without a
-    model. Stopped in whatever way, the same command goes on where it was.
+    model. With --defence or --hardened: hardened copies beside the network without a defence, on
+    one page, as `splitveil compare` with its own defaults for training. Stopped in whatever way,
+    the same command goes on where it was.
 
     Example: `splitveil audit vgg --cut conv1 --budget 3m --dry-run`
     """
@@ -169,7 +183,20 @@ def audit(
         "jobs": jobs,
     }
     plan = settle(given)
-    if dry_run:
+    if defence or hardened or equal_utility or training_data != TRAINING_DATA:
+        compare_audited(
+            plan,
+            defences=tuple(defence or ()),
+            hardened=tuple(hardened or ()),
+            equal_utility=equal_utility,
+            training_data=training_data,
+            idle={"--budget": budget, "--show-images": show_images},
+            out=out,
+            dry_run=dry_run,
+            open_=open_,
+            json_=json_,
+        )
+    elif dry_run:
         _preview(plan, json_)
     else:
         raise typer.Exit(_run(plan, out, show_images=show_images, open_=open_, json_=json_))

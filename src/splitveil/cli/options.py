@@ -8,6 +8,7 @@ import typer
 _MODEL = "The model"
 _DATA = "The images"
 _RUN = "The run"
+DEFENCES = "Defences"
 
 Model = Annotated[
     str | None,
@@ -80,6 +81,33 @@ PixelRange = Annotated[
         metavar="BLACK,WHITE",
         help="Stored values that mean black and white, such as -1,1.",
         rich_help_panel=_DATA,
+    ),
+]
+Defence = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="RECIPE",
+        help="With one strength as a range from weak to strong, such as 'noise(0.05..2)' or "
+        "'noise(0.3)+cem(rate=1..0.01)', or with one strength, which is compared at the accuracy "
+        "it has; repeat for several.",
+        rich_help_panel=DEFENCES,
+    ),
+]
+Hardened = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FOLDER|MODULE:FACTORY",
+        help="What is hardened already, compared at the accuracy it has: a folder of `splitveil "
+        "harden`, or a factory of (head, tail); repeat for several.",
+        rich_help_panel=DEFENCES,
+    ),
+]
+TrainingData = Annotated[
+    str,
+    typer.Option(
+        metavar="SOURCE",
+        help="Labelled images to train defences on, none of them among those attacked.",
+        rich_help_panel=DEFENCES,
     ),
 ]
 Out = Annotated[

@@ -11,8 +11,9 @@ from splitveil.audit.store import write_whole
 from splitveil.errors import BadData
 from splitveil.quantities import Quantity
 from splitveil.report.chart import ATTACK_ROLES, Axis, Chart, Marker, Point, Role, Rule, Series
+from splitveil.report.headtohead import head_table, times
 from splitveil.report.html import chart_style, page_from
-from splitveil.report.numbers import full, number
+from splitveil.report.numbers import number
 from splitveil.report.svg import draw
 from splitveil.report.tables import Cell, Column, Table, shown_quantity
 from splitveil.report.wording import check_wording, text_of_page
@@ -41,9 +42,20 @@ class Comparison:
     data: Mapping[str, Any]
 
     @property
+    def ranked(self) -> tuple[Mapping[str, Any], ...]:
+        """Those that have an area, one a defence and cut, the largest first."""
+        ranged = [one for one in self.data["series"] if one["area"] is not None]
+        return tuple(sorted(ranged, key=lambda one: -float(one["area"]["value"])))
+
+    @property
+    def points(self) -> tuple[Mapping[str, Any], ...]:
+        """Those of one strength, at the accuracy they have."""
+        return tuple(one for one in self.data["series"] if one["kind"] == "point")
+
+    @property
     def series(self) -> tuple[Mapping[str, Any], ...]:
-        """One a defence and cut, the largest area first."""
-        return tuple(sorted(self.data["series"], key=lambda one: -float(one["area"]["value"])))
+        """All: those with an area first."""
+        return (*self.ranked, *self.points)
 
     def area(self, one: Mapping[str, Any]) -> Quantity:
         """How much a defence raises the error on average over the drops, log ratio."""
@@ -60,7 +72,7 @@ def read_comparison(path: Path) -> Comparison:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
         found = Comparison(path=file.parent, data=data)
-        for one in found.series:
+        for one in found.ranked:
             found.area(one)
     except OSError as error:
         raise BadData(f"no comparison in {file}: make one with `splitveil compare`") from error
@@ -71,8 +83,8 @@ def read_comparison(path: Path) -> Comparison:
 
 def comparison_chart(found: Comparison) -> Chart:
     """Error of the best attack against accuracy given up, both against the first cut undefended."""
-    lines = [one for one in found.series if len(one["points"]) > 1][: len(ATTACK_ROLES)]
-    plain = [one for one in found.series if len(one["points"]) == 1]
+    ranges = [one for one in found.ranked if one["kind"] == "tuned"]
+    lines = ranges[: len(ATTACK_ROLES)]
     series = [
         Series(
             name=one["name"],
@@ -83,22 +95,21 @@ def comparison_chart(found: Comparison) -> Chart:
         )
         for place, one in enumerate(lines)
     ]
-    if plain:
+    if found.points:
         series.append(
-            Series(
-                name="no defence",
-                role=Role.FLOOR,
-                points=tuple(
-                    point
-                    for one in plain
-                    for point in _points(one, tag=one["cut"] if len(plain) > 1 else "")
-                ),
-                marker="ring",
-                line=False,
+            _apart(
+                "of one strength",
+                Role.BEST,
+                "wedge",
+                found.points,
+                [p["name"] for p in found.points],
             )
         )
-    told = "; ".join(f"{one['name']}: {_factor(found.area(one))} times" for one in found.series)
-    left = len([one for one in found.series if len(one["points"]) > 1]) - len(lines)
+    plain = [one for one in found.ranked if one["kind"] == "none"]
+    cuts = [one["cut"] if len(plain) > 1 else "" for one in plain]
+    series.append(_apart("no defence", Role.FLOOR, "ring", plain, cuts))
+    told = "; ".join(f"{one['name']}: {_factor(found.area(one))} times" for one in found.ranked)
+    left = len(ranges) - len(lines)
     note = f" {left} more are in the table." if left else ""
     return Chart(
         name="comparison",
@@ -110,6 +121,18 @@ def comparison_chart(found: Comparison) -> Chart:
         rules=(Rule(name="undefended", axis="y", value=1.0, dash="2 3"),),
         notes=(f"Up and to the left is better. Bars: 95 % intervals over images.{note}",),
     )
+
+
+def _apart(
+    name: str,
+    role: Role,
+    marker: Marker,
+    found: Sequence[Mapping[str, Any]],
+    tags: Sequence[str],
+) -> Series:
+    """Points without a line, each with its name."""
+    points = [p for one, tag in zip(found, tags, strict=True) for p in _points(one, tag=tag)]
+    return Series(name=name, role=role, points=tuple(points), marker=marker, line=False)
 
 
 def _points(one: Mapping[str, Any], *, tag: str = "") -> tuple[Point, ...]:
@@ -160,12 +183,7 @@ def _row(one: Mapping[str, Any], point: Mapping[str, Any]) -> tuple[Cell, ...]:
         Cell(text=f"{point['drop']:g}", key=repr(point["drop"])),
         Cell(text=chosen),
         shown_quantity(Quantity.from_json(point["accuracy"])),
-        Cell(
-            text=_factor(ratio),
-            small=f"[{number(math.exp(ratio.low))}, {number(math.exp(ratio.high))}]",
-            title=full(ratio),
-            key=repr(ratio.value),
-        ),
+        times(ratio),
         shown_quantity(Quantity.from_json(point["leakage"])),
         Cell(text=str(point["attack"]).partition("(")[0], title=point["attack"]),
         Cell(text=str(point["bytes"]), key=str(point["bytes"])),
@@ -176,15 +194,15 @@ def _row(one: Mapping[str, Any], point: Mapping[str, Any]) -> tuple[Cell, ...]:
 def area_table(found: Comparison) -> Table:
     """A row for each defence: its area, and how far it is ahead of the next."""
     rows = []
-    for place, one in enumerate(found.series):
-        after = found.series[place + 1]["name"] if place + 1 < len(found.series) else ""
+    for place, one in enumerate(found.ranked):
+        after = found.ranked[place + 1]["name"] if place + 1 < len(found.ranked) else ""
         lead = Quantity.from_json(one["ahead"][after]) if after else None
         rows.append(
             (
                 Cell(text=one["name"]),
-                _factor_cell(found.area(one)),
+                times(found.area(one)),
                 Cell(text=after or "–"),  # noqa: RUF001
-                Cell(text="–") if lead is None else _factor_cell(lead),  # noqa: RUF001
+                Cell(text="–") if lead is None else times(lead),  # noqa: RUF001
             )
         )
     return Table(
@@ -202,18 +220,11 @@ def area_table(found: Comparison) -> Table:
     )
 
 
-def _factor_cell(log: Quantity) -> Cell:
-    return Cell(
-        text=_factor(log),
-        small=f"[{number(math.exp(log.low))}, {number(math.exp(log.high))}]",
-        title=full(log),
-        key=repr(log.value),
-    )
-
-
 def answer(found: Comparison) -> str:
     """What the comparison says, in a sentence no stronger than it bears."""
-    first = found.series[0]
+    if not any(one["kind"] == "tuned" for one in found.ranked):
+        return _answer_of_points(found)
+    first = found.ranked[0]
     area = found.area(first)
     drops = found.data["plan"]["drops"]
     span = f"drops of {drops[0]:g} to {drops[-1]:g} points"
@@ -222,12 +233,25 @@ def answer(found: Comparison) -> str:
     said = f"{first['name']} raised the best attack's error {_times(area)} on average over {span}"
     tied = [
         one["name"]
-        for one in found.series[1:]
+        for one in found.ranked[1:]
         if Quantity.from_json(first["ahead"][one["name"]]).low <= 0
     ]
     if tied:
         return f"{said}; {_listed(tied)} cannot be told apart from it."
     return f"{said}, more than every other."
+
+
+def _answer_of_points(found: Comparison) -> str:
+    """Of single strengths, which stand at accuracies of their own."""
+    told = []
+    for one in found.points:
+        (point,) = one["points"]
+        ratio, lost = Quantity.from_json(point["ratio"]), float(point["accuracy_lost"])
+        change = f"raised the best attack's error {_times(ratio)}"
+        if ratio.low <= 0:
+            change = f"did not raise the best attack's error beyond chance ({_times(ratio)})"
+        told.append(f"{one['name']} {change} and gave up {number(lost)} points of accuracy")
+    return f"{'; '.join(told)}."
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -278,6 +302,8 @@ def _page(found: Comparison, chart: Chart, tables: tuple[Table, Table]) -> str:
             "drawn": {"chart": chart, "variants": variants, "heading": False, "caption": ""},
             "table": tables[0],
             "areas": tables[1],
+            "heads": head_table(data),
+            "tuned": any(one["kind"] == "tuned" for one in found.ranked),
             "failures": data["failures"],
             "attacks": data["plan"]["attacks"],
             "threat": data["threat"],

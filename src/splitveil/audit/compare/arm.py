@@ -21,7 +21,7 @@ from splitveil.audit.verdict import Finding, findings
 from splitveil.audit.workbench import Workbench
 from splitveil.data import Splits
 from splitveil.data.training import TrainingImages
-from splitveil.defences import Hardened, harden, parse_components
+from splitveil.defences import harden, parse_components
 from splitveil.errors import BadPlan
 from splitveil.models import LoadedModel, PixelModel
 from splitveil.models.weights import model_digest
@@ -52,24 +52,31 @@ class Bench:
     device: str
     folder: Path
 
-    def arm(self, text: str, cut: str) -> Path:
-        """Where an arm's checkpoint, release and records lie."""
-        return self.folder / "arms" / digest([text, cut])
+    def arm(self, *named: str) -> Path:
+        """Where the checkpoint and records of what is so named lie."""
+        return self.folder / "arms" / digest(list(named))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Trained:
-    """A defence at one strength, at one cut, before it is attacked."""
+    """A defence at one strength, at one cut, before it is attacked.
+
+    `accuracy` is on validation images; `content` tells apart what was made elsewhere under one
+    name, and is empty for what was trained here.
+    """
 
     text: str
     place: str
     partition: Partition
-    hardened: Hardened
+    network: PixelModel
+    accuracy: Quantity
+    content: bytes = b""
 
     @property
-    def accuracy(self) -> Quantity:
-        """On validation images."""
-        return self.hardened.accuracy
+    def key(self) -> tuple[str, ...]:
+        """What it is called in a folder: defence, cut, and a digest of what was made elsewhere."""
+        made = (sha256(self.content).hexdigest()[:16],) if self.content else ()
+        return (self.text, self.place, *made)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -92,6 +99,7 @@ class Attacked:
             "word": self.finding.word,
             "leakage": self.finding.leakage.to_json(),
             "mse": numbers["mse"].to_json(),
+            "validation_mse": numbers["validation_mse"].to_json(),
             "psnr": numbers["psnr"].to_json(),
             "accuracy": self.accuracy.to_json(),
             "bytes": self.payload,
@@ -123,7 +131,14 @@ def train(
         on_epoch=on_epoch,
     )
     assert found.partition is not None  # noqa: S101 - it was given a cut
-    return Trained(text=text, place=cut, partition=found.partition, hardened=found)
+    assert isinstance(found.network, PixelModel)  # noqa: S101 - a copy of the loaded one
+    return Trained(
+        text=text,
+        place=cut,
+        partition=found.partition,
+        network=found.network,
+        accuracy=found.accuracy,
+    )
 
 
 def attack(bench: Bench, trained: Trained, on_trial: Callable[[Outcome], None]) -> Attacked:
@@ -133,10 +148,9 @@ def attack(bench: Bench, trained: Trained, on_trial: Callable[[Outcome], None]) 
         BadPlan: if no attack came to an end.
         StorageFailed: if records cannot be written.
     """
-    network = trained.hardened.network
-    assert isinstance(network, PixelModel)  # noqa: S101 - a copy of the loaded one
-    folder = bench.arm(trained.text, trained.place)
-    model = replace(bench.model, network=network, digest=model_digest(network))
+    folder = bench.arm(*trained.key)
+    digest_now = model_digest(trained.network)
+    model = replace(bench.model, network=trained.network, digest=digest_now)
     subject = make_subject(model, bench.splits, bench.device)
     cut, environment = trained.partition.cut, this_environment(bench.device)
     with Store(folder / "audit") as store:
