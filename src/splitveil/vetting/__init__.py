@@ -2,13 +2,15 @@
 
 `vet` measures a network and compares it with a `Null`: shipped for the bundled networks and images
 (`shipped_null`), or trained on the spot (`shadow_null`). `build_panel` and `benchmark` try
-detectors of one's own.
+detectors of one's own. `Guard` watches a network's answers on the device.
 """
 
 from splitveil.vetting.against_shadows import images_digest, shadow_maker, shadow_null, vet
 from splitveil.vetting.answers import Answers, LastLayer
+from splitveil.vetting.calibration import bundled_null, guard_null
 from splitveil.vetting.catalogue import STATISTICS, measure
 from splitveil.vetting.detectors import Benchmark, Case, Detector, benchmark, find_detector
+from splitveil.vetting.guard import Guard, GuardNull
 from splitveil.vetting.kernel_probe import kernel_probe
 from splitveil.vetting.linear_probe import linear_probe
 from splitveil.vetting.looking import look
@@ -29,6 +31,8 @@ __all__ = [
     "Benchmark",
     "Case",
     "Detector",
+    "Guard",
+    "GuardNull",
     "LastLayer",
     "Member",
     "Null",
@@ -39,8 +43,10 @@ __all__ = [
     "Vetting",
     "benchmark",
     "build_panel",
+    "bundled_null",
     "effective_rank",
     "find_detector",
+    "guard_null",
     "images_digest",
     "judge",
     "kernel_probe",
