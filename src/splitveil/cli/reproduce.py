@@ -26,7 +26,7 @@ def reproduce(
             metavar="PAPER",
             help=(
                 "attacks: their strength; cem: conditional entropy; gpz: Golden Partition Zone; "
-                "peel: residual networks undone."
+                "peel: residual networks undone; vicious: malicious networks."
             ),
         ),
     ],

@@ -43,7 +43,7 @@ _HOMES = {
     "reproduce": "run",
 }
 
-PAPERS = ("attacks", "cem", "gpz", "peel")
+PAPERS = ("attacks", "cem", "gpz", "peel", "vicious")
 
 __all__ = [
     "Arm",
