@@ -1,8 +1,10 @@
 """What honest networks score: the tolerance a guard grants."""
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 
 import torch
 from jaxtyping import Float64
@@ -120,3 +122,22 @@ def guard_null(
     return GuardNull(
         **largest, released=released, models=len(outputs), learns=taught, source=source
     )
+
+
+def bundled_null(released: str = "logits") -> GuardNull:
+    """The tolerance measured on Fashion-MNIST, padded to 32x32, by 39 honest networks.
+
+    Small networks of the form of `splitveil.vetting.small_nets.plain`, trained with drawn settings;
+    for other images measure your own with `guard_null`.
+
+    Raises:
+        BadPlan: if there is none for such releases.
+    """
+    text = files("splitveil.vetting").joinpath("guard_nulls.json").read_text(encoding="utf-8")
+    known = {null.released: null for null in map(GuardNull.from_json, json.loads(text))}
+    if released not in known:
+        raise BadPlan(
+            f"no tolerance for '{released}' is bundled, only for {' and '.join(known)}: measure "
+            "your own honest networks"
+        )
+    return known[released]
