@@ -13,6 +13,7 @@ from splitveil.release import (
     ChainedRelease,
     ClippedGaussian,
     DitheredQuantiser,
+    Dropout,
     GaussianNoise,
     HalfPrecision,
     Identity,
@@ -46,6 +47,10 @@ def test_written_form_round_trips(stages: list[ReleaseRecipe]) -> None:
 
 def test_reads_class_names_and_loose_spacing() -> None:
     assert parse_release(" GaussianNoise( sigma = .5 , scale='rms' ) ") == GaussianNoise(sigma=0.5)
+    assert parse_release("quantise(4) + dropout(.5)") == Chain(
+        (UniformQuantiser(bits=4), Dropout(0.5))
+    )
+    assert parse_release("gaussian(1, clip=0.5)") == GaussianNoise(sigma=1.0, clip=0.5)
     assert parse_release("none") == parse_release("none()") == Identity()
 
 
@@ -56,7 +61,9 @@ def test_reads_class_names_and_loose_spacing() -> None:
         ("gaussian(sigm=1)", UnknownName, "did you mean sigma"),
         ("gaussian(sigma=1, scale=rmss)", UnknownName, "did you mean rms"),
         ("gaussian", BadPlan, "needs a value for sigma"),
-        ("gaussian(0.5)", BadPlan, "name=value"),
+        ("gaussian(0.5,sigma=1)", BadPlan, "given twice"),
+        ("none(1)", BadPlan, "takes 0 values"),
+        ("topk(0.1,2)", BadPlan, "takes 1 values"),
         ("gaussian(sigma=x)", BadPlan, "needs a number"),
         ("gaussian(sigma=1,sigma=2)", BadPlan, "twice"),
         ("quantise(bits=3.5)", BadPlan, "whole number"),

@@ -11,7 +11,9 @@ from splitveil.release import (
     ClippedGaussian,
     ShapedGaussian,
     ShapedNoise,
+    fisher_variances,
     parse_release,
+    powered_variances,
     shaped_variances,
 )
 from splitveil.rng import Rng
@@ -124,3 +126,45 @@ def test_what_has_no_shape_is_refused() -> None:
         shaped_variances(one * 0, one, 1.0)
     with pytest.raises(BadPlan, match="rate must be positive"):
         ShapedNoise(rate=math.inf)
+
+
+def test_noise_of_a_power_costs_least_for_what_it_leaves() -> None:
+    """The mean is the power asked for, and no noise of the same rate costs less."""
+    s = torch.tensor([4.0, 1.0, 0.2, 0.05], dtype=torch.float64)
+    u = torch.tensor([1.0, 3.0, 0.5, 2.0], dtype=torch.float64)
+    for power in (1e-6, 0.7, 1e6):
+        ours = powered_variances(s, u, power)
+        assert float(ours.mean()) == pytest.approx(power, rel=1e-9)
+        if power == 0.7:
+            again = shaped_variances(s, u, _rate(s, ours))
+            assert torch.allclose(ours, again, rtol=1e-6)
+    even = torch.full((5,), 2.0, dtype=torch.float64)
+    assert torch.allclose(powered_variances(even, even, 0.3), 0.15 * even)
+    with pytest.raises(BadPlan, match="power must be positive"):
+        powered_variances(s, u, 0.0)
+    with pytest.raises(BadData, match="must be positive"):
+        powered_variances(s, -u, 1.0)
+
+
+def test_noise_of_a_fisher_trace_takes_least_power() -> None:
+    g = torch.tensor([4.0, 1.0, 0.2, 0.05], dtype=torch.float64)
+    ours = fisher_variances(g, 3.0)
+    assert float((g / ours).sum()) == pytest.approx(3.0)
+    found = optimize.minimize(
+        lambda log_n: float(torch.as_tensor(log_n, dtype=torch.float64).exp().sum()),
+        torch.zeros(4, dtype=torch.float64).numpy(),
+        constraints={
+            "type": "ineq",
+            "fun": lambda log_n: (
+                3.0 - float((g / torch.as_tensor(log_n, dtype=torch.float64).exp()).sum())
+            ),
+        },
+        method="SLSQP",
+        options={"ftol": 1e-14, "maxiter": 500},
+    )
+    assert found.success
+    assert float(ours.sum()) == pytest.approx(found.fun, rel=1e-6)
+    with pytest.raises(BadPlan, match="trace left must be positive"):
+        fisher_variances(g, 0.0)
+    with pytest.raises(BadData, match="slopes must be positive"):
+        fisher_variances(g * 0, 1.0)

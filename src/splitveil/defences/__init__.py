@@ -10,6 +10,7 @@
 | `Prune` | fewer channels inside the device's half |
 | `Bottleneck` | fewer channels across a cut |
 | `Noise`, `Released` | clipped Gaussian noise, or any release, across a cut |
+| `Calibrated`, `Fisher`, `UtilityNoise` | noise to a proved error, to a dFIL, to cost little |
 | `PrincipalChannels`, `LowPass`, `Tokens` | fewer channels, frequencies or tokens |
 | `Sparse`, `ChannelDropping` | codes or channels chosen for each image |
 | `FixedNoise`, `Ensembler` | one noise tensor; several bodies and a secret choice of them |
@@ -36,11 +37,13 @@ from splitveil.defences.base import (
     TrainedRelease,
 )
 from splitveil.defences.bottleneck import Bottleneck
+from splitveil.defences.calibrated import Calibrated
 from splitveil.defences.conditional_entropy import ConditionalEntropy
 from splitveil.defences.conditional_entropy_published import PublishedConditionalEntropy
 from splitveil.defences.disco import ChannelDropping
 from splitveil.defences.ensembler import Ensembler, unselected
 from splitveil.defences.expert import Expert
+from splitveil.defences.fisher import Fisher
 from splitveil.defences.fixed_noise import FixedNoise
 from splitveil.defences.freeze import Freeze
 from splitveil.defences.harden import Hardened, harden
@@ -67,6 +70,7 @@ from splitveil.defences.ressfl import ResSFL
 from splitveil.defences.shredder import Shredder
 from splitveil.defences.sparse import Sparse
 from splitveil.defences.tokens import Tokens
+from splitveil.defences.utility_noise import UtilityNoise
 from splitveil.defences.vib import VariationalBottleneck
 from splitveil.defences.watch import EpochState
 
@@ -76,6 +80,7 @@ __all__ = [
     "Batch",
     "Beginning",
     "Bottleneck",
+    "Calibrated",
     "Calibration",
     "ChannelDropping",
     "Coarse",
@@ -85,6 +90,7 @@ __all__ = [
     "Ensembler",
     "EpochState",
     "Expert",
+    "Fisher",
     "Fitted",
     "FixedNoise",
     "Freeze",
@@ -115,6 +121,7 @@ __all__ = [
     "Structure",
     "Tokens",
     "TrainedRelease",
+    "UtilityNoise",
     "VariationalBottleneck",
     "harden",
     "parse_components",

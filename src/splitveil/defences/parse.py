@@ -8,11 +8,13 @@ from typing import Any, get_args, get_type_hints
 from splitveil.defences.adversary import Adversarial
 from splitveil.defences.base import Component
 from splitveil.defences.bottleneck import Bottleneck
+from splitveil.defences.calibrated import Calibrated
 from splitveil.defences.conditional_entropy import ConditionalEntropy
 from splitveil.defences.conditional_entropy_published import PublishedConditionalEntropy
 from splitveil.defences.disco import ChannelDropping
 from splitveil.defences.ensembler import Ensembler
 from splitveil.defences.expert import Expert
+from splitveil.defences.fisher import Fisher
 from splitveil.defences.fixed_noise import FixedNoise
 from splitveil.defences.freeze import Freeze
 from splitveil.defences.hsic import HilbertSchmidt
@@ -30,19 +32,22 @@ from splitveil.defences.ressfl import ResSFL
 from splitveil.defences.shredder import Shredder
 from splitveil.defences.sparse import Sparse
 from splitveil.defences.tokens import Tokens
+from splitveil.defences.utility_noise import UtilityNoise
 from splitveil.defences.vib import VariationalBottleneck
 from splitveil.errors import BadPlan, UnknownName
 from splitveil.naming import resolve
 from splitveil.release import parse_release
 
-_KINDS: tuple[type[Component], ...] = (
+KINDS: tuple[type[Component], ...] = (
     Adversarial,
     Bottleneck,
+    Calibrated,
     ChannelDropping,
     ConditionalEntropy,
     Distilled,
     Ensembler,
     Expert,
+    Fisher,
     FixedNoise,
     Freeze,
     HilbertSchmidt,
@@ -62,9 +67,10 @@ _KINDS: tuple[type[Component], ...] = (
     Smoothed,
     Sparse,
     Tokens,
+    UtilityNoise,
     VariationalBottleneck,
 )
-_NAMES = (*(kind.name for kind in _KINDS), Coarse.name, Ramp.name)
+_NAMES = (*(kind.name for kind in KINDS), Coarse.name, Ramp.name)
 _FORM = re.compile(r"([A-Za-z][\w-]*)\s*(?:\((.*)\)|:\s*([\w.-]+))?", re.DOTALL)
 _OTHERS = re.compile(r"([A-Za-z_][\w.]*:[A-Za-z_]\w*)\s*(?:\((.*)\))?", re.DOTALL)
 
@@ -106,7 +112,7 @@ def _component(text: str) -> Component:
             )
         shares = {"start": (float, False), "end": (float, False)}
         return Ramp(labels, **_settings(text, arguments[1:], shares))
-    kind = next((kind for kind in _KINDS if kind.name == name), None)
+    kind = next((kind for kind in KINDS if kind.name == name), None)
     if kind is None:
         return _release(text, name)
     return kind(**_settings(text, arguments, _fields(kind)))

@@ -312,7 +312,9 @@ def _point(
     return GeniePoint(
         size=size,
         bound=bound(max(0.0, error), Direction.LOWER, "mse per value", math.inf),
-        anonymity=bound(math.exp(max(0.0, entropy)), Direction.LOWER, "images", float(size)),
+        anonymity=bound(
+            min(float(size), math.exp(max(0.0, entropy))), Direction.LOWER, "images", float(size)
+        ),
         identification=bound(min(1.0, share), Direction.UPPER, "share", 1.0),
         worst=Quantity.exact(
             worst,

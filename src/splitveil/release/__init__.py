@@ -23,6 +23,7 @@ from splitveil.release.base import Envelope, Release, ReleaseRecipe
 from splitveil.release.chain import Chain, ChainedRelease
 from splitveil.release.coding import Coder, FloatCoder, Lattice, LatticeCoder, coded_bits
 from splitveil.release.dithered import DitheredFeatures, DitheredQuantiser
+from splitveil.release.fisher import fisher_variances
 from splitveil.release.gaussian import ClippedGaussian, GaussianNoise
 from splitveil.release.half import HalfPrecision
 from splitveil.release.identity import Identity
@@ -35,7 +36,12 @@ from splitveil.release.privacy import (
     gaussian_delta,
     gaussian_mu,
 )
-from splitveil.release.shaped import ShapedGaussian, ShapedNoise, shaped_variances
+from splitveil.release.shaped import (
+    ShapedGaussian,
+    ShapedNoise,
+    powered_variances,
+    shaped_variances,
+)
 from splitveil.release.shuffled import ShuffledTokens
 from splitveil.release.softmax import Softmax
 from splitveil.release.sparse import Dropout, TopK
@@ -73,9 +79,11 @@ __all__ = [
     "TopK",
     "UniformQuantiser",
     "coded_bits",
+    "fisher_variances",
     "gaussian_delta",
     "gaussian_mu",
     "parse_release",
+    "powered_variances",
     "release_bytes",
     "shaped_variances",
 ]

@@ -43,6 +43,8 @@ _JOIN = re.compile(r"\+(?![^()]*\))")
 def parse_release(text: str) -> ReleaseRecipe:
     """The recipe behind its written form; stages joined by `+` are applied from left to right.
 
+    Settings are given by name, or as bare values in their order, as in `quantise(4)`.
+
     Example:
         >>> from splitveil.release import parse_release
         >>> parse_release("gaussian(sigma=0.5)")
@@ -66,12 +68,15 @@ def _stage(text: str) -> ReleaseRecipe:
     recipe = next((r for r in _RECIPES if given in (r.name, r.__name__)), None)
     if recipe is None:
         raise UnknownName("release", given, (r.name for r in _RECIPES))
-    types = {k: t for k, t in get_type_hints(recipe).items() if k in _settings(recipe)}
+    hints = get_type_hints(recipe)
+    types = {key: hints[key] for key in _settings(recipe)}
     values: dict[str, Any] = {}
-    for setting in filter(None, (part.strip() for part in settings.split(","))):
+    for place, setting in enumerate(filter(None, (part.strip() for part in settings.split(",")))):
         key, equals, value = (part.strip() for part in setting.partition("="))
+        if not equals and place >= len(types):
+            raise BadPlan(f"cannot read '{text}': {recipe.name} takes {len(types)} values at most")
         if not equals:
-            raise BadPlan(f"cannot read '{setting}' in '{text}': write name=value")
+            key, value = list(types)[place], key
         if key not in types:
             raise UnknownName(f"setting of {recipe.name}", key, types)
         if key in values:

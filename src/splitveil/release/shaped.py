@@ -100,6 +100,11 @@ class ShapedGaussian(Release):
         )
 
 
+def floored(values: Float64[Tensor, " f"]) -> Float64[Tensor, " f"]:
+    """At least 1e-4 of the mean everywhere, so that no value is sent bare."""
+    return values.clamp_min(_FLOOR * float(values.mean()))
+
+
 def shaped_variances(
     variances: Float64[Tensor, " f"], curvatures: Float64[Tensor, " f"], rate: float
 ) -> Float64[Tensor, " f"]:
@@ -123,21 +128,60 @@ def shaped_variances(
     """
     if not 0 < rate < math.inf:
         raise BadPlan(f"rate must be positive and finite, in nats per value, got {rate}")
-    if not bool((variances > 0).all() and (curvatures > 0).all()):
-        raise BadData("variances and curvatures must be positive: raise those of dead values")
-    unit, scale = variances.mean(), curvatures.mean()
-    s, u = variances / unit, curvatures / scale
-
-    def noise(log_t: float) -> Tensor:
-        # the difference of near numbers, written as a quotient
-        gain = 2 * math.exp(log_t) * s / u
-        return gain / (s + (s.square() + gain).sqrt()) / 2
+    s, u, unit = _scaled(variances, curvatures)
 
     def excess(log_t: float) -> float:
-        return 0.5 * float(torch.log1p(s / noise(log_t)).mean()) - rate
+        return 0.5 * float(torch.log1p(s / _noise(s, u, log_t)).mean()) - rate
 
     found = brentq(excess, -2 * rate - 60, 60 - 2 * math.log(min(1.0, rate)), xtol=1e-12)
-    return noise(float(found)) * unit
+    return _noise(s, u, float(found)) * unit
+
+
+def powered_variances(
+    variances: Float64[Tensor, " f"], curvatures: Float64[Tensor, " f"], power: float
+) -> Float64[Tensor, " f"]:
+    """Noise variances n of mean `power` that cost least, sum u_i n_i, for the rate they leave.
+
+    The point of mean n_i = power on the curve of `shaped_variances`: no other n costs as little and
+    leaves as little. What is said there of when that is optimal holds here.
+
+    Args:
+        variances: s > 0, squared feature units.
+        curvatures: u > 0, loss per squared feature unit.
+        power: mean variance of the noise, squared feature units.
+
+    Raises:
+        BadPlan: if the power is not positive and finite.
+        BadData: if a variance or curvature is not positive.
+    """
+    if not 0 < power < math.inf:
+        raise BadPlan(f"power must be positive and finite, got {power}")
+    s, u, unit = _scaled(variances, curvatures)
+    wanted = power / unit
+    # the t at which a value by itself has this power: the answer lies between the extremes
+    ends = (2 * u * wanted * (1 + wanted / s)).log()
+    low, high = float(ends.min()) - 1e-9, float(ends.max()) + 1e-9
+
+    def excess(log_t: float) -> float:
+        return math.log(float(_noise(s, u, log_t).mean()) / wanted)
+
+    return _noise(s, u, float(brentq(excess, low, high, xtol=1e-12))) * unit
+
+
+def _scaled(
+    variances: Float64[Tensor, " f"], curvatures: Float64[Tensor, " f"]
+) -> tuple[Tensor, Tensor, float]:
+    """Both over their means, and the mean of the variances."""
+    if not bool((variances > 0).all() and (curvatures > 0).all()):
+        raise BadData("variances and curvatures must be positive: raise those of dead values")
+    unit = float(variances.mean())
+    return variances / unit, curvatures / curvatures.mean(), unit
+
+
+def _noise(s: Tensor, u: Tensor, log_t: float) -> Tensor:
+    """(-s + sqrt(s² + 2 t s / u)) / 2, the difference of near numbers written as a quotient."""
+    gain = 2 * math.exp(log_t) * s / u
+    return gain / (s + (s.square() + gain).sqrt()) / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +208,6 @@ class ShapedNoise(ReleaseRecipe):
     def fit(self, z: Features) -> ShapedGaussian:
         ball = GaussianNoise(sigma=1.0, clip=self.clip).fit(z)
         variances = z.detach().double().var(0, correction=0)
-        variances = variances.clamp_min(_FLOOR * float(variances.mean()))
+        variances = floored(variances)
         noise = shaped_variances(variances, torch.ones_like(variances), self.rate)
         return ShapedGaussian(ball, noise.sqrt().to(z.dtype))

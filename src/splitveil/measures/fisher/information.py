@@ -15,6 +15,7 @@ from splitveil.measures.galleries import NO_GUARANTEE
 from splitveil.quantities import Direction, Kind, Quantity
 from splitveil.release.base import Release
 from splitveil.release.gaussian import ClippedGaussian
+from splitveil.release.shaped import ShapedGaussian
 from splitveil.rng import Rng
 
 ROWS_FOR_EACH_DIMENSION = 30
@@ -169,12 +170,16 @@ def bayesian_information(
 def gaussian_channel(head: Head, release: Release) -> tuple[Head, float]:
     """The mean of what is sent as a function of the image, and the noise's deviation.
 
+    Where that differs by value, the mean in units of it, and 1.
+
     Raises:
         BadPlan: if the noise is not Gaussian.
     """
     noisy = release.dominating()
     if not noisy.has_density:
         raise BadPlan(f"{release!r}: {NO_GUARANTEE}; Fisher information needs Gaussian noise")
+    if isinstance(noisy, ShapedGaussian):
+        return lambda x: (z := noisy.clip(head(x).flatten(1))) / noisy.sigma.to(z), 1.0
     if not isinstance(noisy, ClippedGaussian):
         raise BadPlan(f"{release!r}: Fisher information is known here for Gaussian noise only")
     if math.isinf(noisy.radius):
