@@ -1,0 +1,31 @@
+"""What an attack on training data came to: judges, distances, baselines, robust accuracy."""
+
+from splitveil.class_inversion.evaluation.baselines import Baseline, best_public, random_draws
+from splitveil.class_inversion.evaluation.distances import (
+    kernel_distance,
+    nearest_in_class,
+    to_class_mean,
+)
+from splitveil.class_inversion.evaluation.judges import Judge, Judges, judge, train_judges
+from splitveil.class_inversion.evaluation.over_classes import mean_over_classes, net_accuracy
+from splitveil.class_inversion.evaluation.robust import robust_accuracy
+from splitveil.class_inversion.evaluation.score import IdentityOracle, Score, score
+
+__all__ = [
+    "Baseline",
+    "IdentityOracle",
+    "Judge",
+    "Judges",
+    "Score",
+    "best_public",
+    "judge",
+    "kernel_distance",
+    "mean_over_classes",
+    "nearest_in_class",
+    "net_accuracy",
+    "random_draws",
+    "robust_accuracy",
+    "score",
+    "to_class_mean",
+    "train_judges",
+]
