@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from splitveil.audit.plan import AuditPlan
     from splitveil.training import Schedule
 
-_DATA, _TRAINING, _COMPARED = "The images", "The training", "What is compared"
+_DATA, _COMPARED = "The images", "What is compared"
 FOLDER = Path("splitveil-compare")
 TRAINING_DATA = "fashion-mnist"
 EPOCHS = 3
@@ -63,20 +63,13 @@ def compare(
     ] = None,
     trainings: Annotated[
         int,
-        typer.Option(help="The most a range may cost at a cut.", rich_help_panel=_TRAINING),
+        typer.Option(help="The most a range may cost at a cut.", rich_help_panel=options.TRAINING),
     ] = 5,
-    epochs: Annotated[
-        int, typer.Option(help="Passes over the images.", rich_help_panel=_TRAINING)
-    ] = EPOCHS,
-    batch: Annotated[int, typer.Option(help="Images a step.", rich_help_panel=_TRAINING)] = 128,
-    learning_rate: Annotated[
-        float, typer.Option(help="Its peak.", rich_help_panel=_TRAINING)
-    ] = LEARNING_RATE,
+    epochs: options.Epochs = EPOCHS,
+    batch: options.Batch = 128,
+    learning_rate: options.LearningRate = LEARNING_RATE,
     training_data: options.TrainingData = TRAINING_DATA,
-    images: Annotated[
-        int | None,
-        typer.Option(metavar="COUNT", help="The most to train on.", rich_help_panel=_DATA),
-    ] = None,
+    images: options.MostImages = None,
     data: Annotated[
         str | None,
         typer.Option(

@@ -51,13 +51,7 @@ def cuts(
     from splitveil.models import load_model
     from splitveil.partition import measure_costs, trace
 
-    loaded = load_model(
-        model,
-        weights=weights,
-        mean=options.numbers(mean, "--mean") or None,
-        std=options.numbers(std, "--std") or None,
-        output=options.key(output),
-    )
+    loaded = load_model(model, **options.loading(weights, mean, std, output))
     example = example_for(loaded, channels, size)
     traced = trace(loaded.network, example)
     chosen = traced.prefixes() if all_ else traced.menu()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from splitveil.defences import EpochState, Hardened
     from splitveil.models import LoadedModel
 
-_DATA, _TRAINING, _WATCHED = "The images", "The training", "What is watched"
+_DATA, _WATCHED = "The images", "What is watched"
 
 
 def harden(
@@ -35,7 +35,7 @@ def harden(
             metavar="RECIPE",
             help="Such as 'noise(0.05)', 'freeze:stage2' or 'bottleneck(8)+noise(0.05)'; "
             "components joined by + are trained together.",
-            rich_help_panel=_TRAINING,
+            rich_help_panel=options.TRAINING,
         ),
     ] = None,
     labels: Annotated[
@@ -45,33 +45,28 @@ def harden(
             help="Such as 'smooth(0.3)', 'coarse(0,2,4,6|5,7,9)', 'distil(4)' or "
             "'ramp(smooth(0.3),0.2,0.6)'; + adds another component, as in "
             "'smooth(-0.05)+logit-decay(0.01)'.",
-            rich_help_panel=_TRAINING,
+            rich_help_panel=options.TRAINING,
             show_default="onehot",
         ),
     ] = None,
-    epochs: Annotated[
-        int, typer.Option(help="Passes over the images.", rich_help_panel=_TRAINING)
-    ] = 10,
-    batch: Annotated[int, typer.Option(help="Images a step.", rich_help_panel=_TRAINING)] = 128,
-    learning_rate: Annotated[
-        float, typer.Option(help="Its peak.", rich_help_panel=_TRAINING)
-    ] = 2e-3,
+    epochs: options.Epochs = 10,
+    batch: options.Batch = 128,
+    learning_rate: options.LearningRate = 2e-3,
     patience: Annotated[
         int,
         typer.Option(
             help="Epochs without a lower validation loss until it stops and the best is kept; 0 "
             "trains to the end and keeps the last.",
-            rich_help_panel=_TRAINING,
+            rich_help_panel=options.TRAINING,
         ),
     ] = 10,
     scratch: Annotated[
         bool,
-        typer.Option("--scratch", help="Draw the weights anew first.", rich_help_panel=_TRAINING),
+        typer.Option(
+            "--scratch", help="Draw the weights anew first.", rich_help_panel=options.TRAINING
+        ),
     ] = False,
-    images: Annotated[
-        int | None,
-        typer.Option(metavar="COUNT", help="The most images to use.", rich_help_panel=_DATA),
-    ] = None,
+    images: options.MostImages = None,
     trace: Annotated[
         bool,
         typer.Option(
@@ -86,7 +81,7 @@ def harden(
             metavar="NAME",
             help="Where a --defence stands that needs a cut, by name or id. With --trace: what is "
             "traced; repeat for several, by default four.",
-            rich_help_panel=_TRAINING,
+            rich_help_panel=options.TRAINING,
         ),
     ] = None,
     beside: Annotated[
@@ -140,12 +135,7 @@ def harden(
         raise BadPlan("--cut stands without a use: give a --defence that acts there, or --trace")
     schedule = Schedule(epochs=epochs, batch=batch, learning_rate=learning_rate)
     names = options.names(classes, "--classes")
-    settings: dict[str, Any] = {
-        "weights": weights,
-        "mean": options.numbers(mean, "--mean") or None,
-        "std": options.numbers(std, "--std") or None,
-        "output": options.key(output),
-    }
+    settings = options.loading(weights, mean, std, output)
     loaded = load_model(model, **settings)
     rng = Rng(seed or 0)
     source = load_training(

@@ -1,7 +1,7 @@
 """Options that several commands share, each declared once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,6 +9,7 @@ _MODEL = "The model"
 _DATA = "The images"
 _RUN = "The run"
 DEFENCES = "Defences"
+TRAINING = "The training"
 
 Model = Annotated[
     str | None,
@@ -102,6 +103,13 @@ Hardened = Annotated[
         rich_help_panel=DEFENCES,
     ),
 ]
+Epochs = Annotated[int, typer.Option(help="Passes over the images.", rich_help_panel=TRAINING)]
+Batch = Annotated[int, typer.Option(help="Images a step.", rich_help_panel=TRAINING)]
+LearningRate = Annotated[float, typer.Option(help="Its peak.", rich_help_panel=TRAINING)]
+MostImages = Annotated[
+    int | None,
+    typer.Option(metavar="COUNT", help="The most to train on.", rich_help_panel=_DATA),
+]
 TrainingData = Annotated[
     str,
     typer.Option(
@@ -146,6 +154,22 @@ Open = Annotated[bool, typer.Option("--open", help="Open the report in a browser
 Traceback = Annotated[
     bool, typer.Option("--traceback", help="On an error, print where it came from as well.")
 ]
+
+
+def loading(
+    weights: str | None, mean: str | None, std: str | None, output: str | None
+) -> dict[str, Any]:
+    """What `load_model` takes beside a name.
+
+    Raises:
+        BadPlan: if mean or std hold no numbers.
+    """
+    return {
+        "weights": weights,
+        "mean": numbers(mean, "--mean") or None,
+        "std": numbers(std, "--std") or None,
+        "output": key(output),
+    }
 
 
 def numbers(text: str | None, option: str) -> tuple[float, ...]:

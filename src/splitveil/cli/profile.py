@@ -52,13 +52,7 @@ def profile(
     from splitveil.select.profile import KIND
     from splitveil.select.units import written
 
-    loaded = load_model(
-        model,
-        weights=weights,
-        mean=options.numbers(mean, "--mean") or None,
-        std=options.numbers(std, "--std") or None,
-        output=options.key(output),
-    )
+    loaded = load_model(model, **options.loading(weights, mean, std, output))
     place = device or "cpu"
     example = example_for(loaded, channels, size)
     before = torch.get_num_threads()

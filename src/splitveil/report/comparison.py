@@ -84,17 +84,23 @@ def read_comparison(path: Path) -> Comparison:
 def comparison_chart(found: Comparison) -> Chart:
     """Error of the best attack against accuracy given up, both against the first cut undefended."""
     ranges = [one for one in found.ranked if one["kind"] == "tuned"]
-    lines = ranges[: len(ATTACK_ROLES)]
-    series = [
+    # colour and mark say the defence, dashes the cut
+    defences = list(dict.fromkeys(one["defence"] for one in ranges))[: len(ATTACK_ROLES)]
+    cuts = list(dict.fromkeys(one["cut"] for one in found.ranked if one["kind"] == "none"))
+    cuts.sort(key=list(found.data["plan"]["cuts"]).index)
+    lines = [
         Series(
             name=one["name"],
             role=ATTACK_ROLES[place],
             points=_points(one),
             marker=_MARKERS[place],
-            dash=_DASHES[place],
+            dash=_DASHES[cuts.index(one["cut"]) % len(_DASHES)],
         )
-        for place, one in enumerate(lines)
+        for place, defence in enumerate(defences)
+        for one in sorted(ranges, key=lambda one: cuts.index(one["cut"]))
+        if one["defence"] == defence
     ]
+    series = [*lines]
     if found.points:
         series.append(
             _apart(
@@ -106,8 +112,8 @@ def comparison_chart(found: Comparison) -> Chart:
             )
         )
     plain = [one for one in found.ranked if one["kind"] == "none"]
-    cuts = [one["cut"] if len(plain) > 1 else "" for one in plain]
-    series.append(_apart("no defence", Role.FLOOR, "ring", plain, cuts))
+    tags = [one["cut"] if len(plain) > 1 else "" for one in plain]
+    series.append(_apart("no defence", Role.FLOOR, "ring", plain, tags))
     told = "; ".join(f"{one['name']}: {_factor(found.area(one))} times" for one in found.ranked)
     left = len(ranges) - len(lines)
     note = f" {left} more are in the table." if left else ""
@@ -118,7 +124,7 @@ def comparison_chart(found: Comparison) -> Chart:
         x=Axis(label="accuracy given up on test images, points →"),
         y=Axis(label="error of the best attack, times that undefended", scale="log"),
         series=tuple(series),
-        rules=(Rule(name="undefended", axis="y", value=1.0, dash="2 3"),),
+        rules=(Rule(name=f"no defence at {cuts[0]}", axis="y", value=1.0, dash="2 3"),),
         notes=(f"Up and to the left is better. Bars: 95 % intervals over images.{note}",),
     )
 
