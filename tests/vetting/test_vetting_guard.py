@@ -63,7 +63,7 @@ def test_the_fit_is_that_of_explicit_least_squares() -> None:
         return torch.linalg.lstsq(torch.cat([inputs, more]), torch.cat([outputs, zeros])).solution
 
     centred, aim = rows - rows.mean(0), targets - targets.mean(0)
-    one = torch.ones((), dtype=torch.float64)
+    one = torch.full((), 1e-6, dtype=torch.float64)
     left = centred[:, k:] - centred[:, :k] @ ridge(centred[:, :k], centred[:, k:], one)
     truth = aim - centred[:, :k] @ ridge(centred[:, :k], aim, one)
     expected = []
@@ -220,8 +220,8 @@ def test_tolerances_come_from_the_worst_honest_network() -> None:
     x, _ = _honest(800)
     honest = [_honest(800, seed)[1] for seed in range(3)]
     worse = honest[1] + 0.5 * _vicious(800)[1]
-    null = guard_null(x, [honest[0], worse, honest[2]], Rng(0), source="three")
-    alone = ceiling(x, worse, Rng(0).child("network", 1))
+    null = guard_null(x, [honest[0], worse, honest[2]], Rng(0), orders=3, source="three")
+    alone = ceiling(x, worse, Rng(0).child("network", 1), orders=3)
     assert (null.models, null.learns, null.beyond) == (3, 400, 0.25)
     assert [null.linear, null.bent] == pytest.approx(alone.upper.tolist(), abs=1e-12)
     assert bool((alone.upper > alone.mean).all())
@@ -250,7 +250,7 @@ def test_exchangeable_streams_of_a_network_at_the_tolerance_rarely_alarm() -> No
     """The whole chain: tolerance from one honest network, alarms of the same on further images."""
     alpha, streams = 0.1, 20
     pool_x, pool_out = _honest(4000, 11)
-    null = guard_null(pool_x[:1000], [pool_out[:1000]], Rng(1), learns=300)
+    null = guard_null(pool_x[:1000], [pool_out[:1000]], Rng(1), learns=300, orders=3)
     alarms = 0
     for stream in range(streams):
         order = torch.randperm(3000, generator=Rng(stream).torch())[:300] + 1000

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _GUARD = "The guard"
 _BATCH = 100
 _OUR_SIZE = 32
+_LARGEST = 700.0
 
 
 def guard(
@@ -310,7 +311,8 @@ def _tell(guard: "Guard", json_: bool) -> int:
         }
         typer.echo(json.dumps(described, indent=1))
         return code
-    figures = f"e-value {guard.e_value.value:.3g}, p-value {guard.p_value:.2g}"
+    largest = math.exp(min(guard.log_peak, _LARGEST))
+    figures = f"largest e-value {largest:.3g}, p-value {guard.p_value:.2g}"
     if guard.alarmed:
         said = f"ALARM at image {guard.alarm_at:,}: {figures}. Answers tell more than is granted."
     else:

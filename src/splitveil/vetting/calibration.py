@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float64
@@ -23,9 +24,10 @@ _LEAST_AFTER = 100
 
 @dataclass(frozen=True, eq=False)
 class Ceiling:
-    """What probes that have learnt all they may score on further images of one network.
+    """What probes score on the images of one network, at the stage of learning where it is most.
 
-    `mean` (probes,) is the average over orders, `upper` its upper end at the calibration's level.
+    `mean` (probes,) is that of probes that have learnt all they may; `upper` the largest upper end
+    over the stages: after 8 to 31 images, to 127, to 511, ..., and after the last.
     """
 
     mean: Float64[Tensor, " probes"]
@@ -40,19 +42,22 @@ def ceiling(
     *,
     released: str = "logits",
     learns: int | None = None,
-    orders: int = 4,
+    orders: int = 16,
     level: float = 0.99,
 ) -> Ceiling:
-    """Mean scores of one network once the probes have learnt from `learns` images.
+    """Mean scores of one network at each stage of the probes' learning.
+
+    The upper end is mean + z sd / sqrt(count), one-sided, over the images scored in the stage in
+    all orders, or as many as there are images if these are fewer.
 
     Args:
         x: images, exchangeable with those that a guard will see.
         outputs: what the network releases for them.
         rng: stream of the orders.
         released: what they are.
-        learns: images to learn from, half of them by default; the rest are scored.
+        learns: images to learn from, half of them by default; the rest are scored only.
         orders: random orders to average over.
-        level: of the one-sided normal interval over scored images, held once, not per order.
+        level: of each upper end, normal approximation.
 
     Raises:
         BadData: if fewer than 100 images are left to score, or as `Guard.update`.
@@ -70,15 +75,25 @@ def ceiling(
     if taught < FIRST:
         raise BadPlan(f"probes learn from {FIRST} images or more, got {taught}")
     seen = pairs(x, outputs, released)
-    means, spreads = [], []
-    for order in range(orders):
-        shuffled = torch.randperm(len(x), generator=rng.child("order", order).torch())
-        scores = OnlineProbe(taught).scores(seen.at(shuffled))[:, taught:]
-        means.append(scores.mean(1))
-        spreads.append(scores.std(1))
-    mean = torch.stack(means).mean(0)
-    slack = float(ndtri(level)) * torch.stack(spreads).mean(0) / math.sqrt(left)
-    return Ceiling(mean, mean + slack)
+    shuffled = (
+        torch.randperm(len(x), generator=rng.child("order", order).torch())
+        for order in range(orders)
+    )
+    scores = torch.stack([OnlineProbe(taught).scores(seen.at(places)) for places in shuffled])
+    means, ends = [], []
+    for start, stop in _stages(taught, len(x)):
+        found = scores[:, :, start:stop].transpose(0, 1).flatten(1)
+        count = min(found.shape[1], len(x))
+        means.append(found.mean(1))
+        ends.append(means[-1] + float(ndtri(level)) * found.std(1) / math.sqrt(count))
+    return Ceiling(means[-1], torch.stack(ends).amax(0))
+
+
+def _stages(learns: int, images: int) -> list[tuple[int, int]]:
+    edges = [FIRST]
+    while 4 * edges[-1] <= learns:
+        edges.append(4 * edges[-1])
+    return [*pairwise(sorted({*edges, learns})), (learns, images)]
 
 
 def guard_null(
@@ -88,6 +103,7 @@ def guard_null(
     *,
     released: str = "logits",
     learns: int | None = None,
+    orders: int = 16,
     source: str = "own honest networks",
 ) -> GuardNull:
     """The tolerances of a guard from honest networks' outputs on the same images.
@@ -101,7 +117,7 @@ def guard_null(
         >>> g = Rng(0).torch()
         >>> x = torch.rand(400, 1, 8, 8, generator=g)
         >>> honest = [torch.randn(400, 3, generator=g) for _ in range(4)]
-        >>> null = guard_null(x, honest, Rng(0))
+        >>> null = guard_null(x, honest, Rng(0), orders=4)
         >>> null.models, null.learns, null.linear < 0.2
         (4, 200, True)
 
@@ -114,7 +130,14 @@ def guard_null(
     taught = len(x) // 2 if learns is None else learns
     ends = torch.stack(
         [
-            ceiling(x, out, rng.child("network", i), released=released, learns=taught).upper
+            ceiling(
+                x,
+                out,
+                rng.child("network", i),
+                released=released,
+                learns=taught,
+                orders=orders,
+            ).upper
             for i, out in enumerate(outputs)
         ]
     )

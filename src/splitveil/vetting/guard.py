@@ -118,7 +118,7 @@ class GuardNull:
         return (
             f"tolerances: {many} ({self.source})",
             "images come as independent draws like those of the null",
-            "a probe that has learnt more images does not do worse",
+            "a probe's mean score is that of probes which learnt as many images in calibration",
         )
 
 

@@ -31,6 +31,8 @@ _CODE = 64
 _BENDS = 64
 _CLASSES = 1024
 _FAR = 30.0
+_LOOSE = 1e-6
+_LEVERAGE = 0.5
 _LEAST = 1e-6
 _SMALLEST_PROBABILITY = 1e-12
 
@@ -181,8 +183,9 @@ class Sums:
 class Fit:
     """Least squares on past images: what decisions tell of rows and targets, then each probe's.
 
-    `of_rows` (k, d + 64) and `of_targets` (k, m) take away what the decision tells; `maps` holds
-    one matrix a probe, from what is left of its regressors to what is left of the thumbnail.
+    `of_rows` (k, d + 64) and `of_targets` (k, m) take away what the decision tells; `linear` and
+    `bent` lead from what is left of a probe's regressors to what is left of the thumbnail.
+    `spread` (k, k) tells how well a decision is known: the inverse of its past scatter.
     """
 
     row_mean: Float64[Tensor, " p"]
@@ -191,16 +194,18 @@ class Fit:
     of_targets: Float64[Tensor, "k m"]
     linear: Float64[Tensor, "d m"]
     bent: Float64[Tensor, "q m"]
+    spread: Float64[Tensor, "k k"]
+    count: Float64[Tensor, ""]
 
     @staticmethod
     def to(sums: Sums, k: int, d: int) -> "Fit":
-        """By ridge: a pseudo-image for each decision, one and a thousandth of n for the rest."""
+        """Decisions by least squares, the rest by ridge with 1 + n / 1000 mean squares."""
         n = sums.count
         row_mean, target_mean = sums.rows / n, sums.targets / n
         gram = sums.gram - n * torch.outer(row_mean, row_mean)
         cross = sums.cross - n * torch.outer(row_mean, target_mean)
-        decided = gram[:k, :k] + torch.eye(k, dtype=torch.float64)
-        told = torch.linalg.solve(decided, torch.cat([gram[:k, k:], cross[:k]], 1))
+        spread = torch.linalg.inv(gram[:k, :k] + _LOOSE * torch.eye(k, dtype=torch.float64))
+        told = spread @ torch.cat([gram[:k, k:], cross[:k]], 1)
         of_rows, of_targets = told[:, : gram.shape[0] - k], told[:, gram.shape[0] - k :]
         mixed = gram[k:, :k] @ of_rows
         left = gram[k:, k:] - mixed - mixed.T + of_rows.T @ gram[:k, :k] @ of_rows
@@ -213,16 +218,26 @@ class Fit:
             of_targets,
             _ridge(left[:d, :d], crossed[:d], n),
             _ridge(left, crossed, n),
+            spread,
+            torch.tensor(float(n), dtype=torch.float64),
         )
 
     def scores(self, rows: Tensor, targets: Tensor) -> Float64[Tensor, "probes n"]:
-        """Squared cosine of what is left of each thumbnail and its prediction; 0 if they oppose."""
+        """Squared cosine of what is left of each thumbnail and its prediction; 0 if they oppose.
+
+        0 also where too little is known of the decision, its leverage above a half: with fewer
+        than three past images of a class its mean cannot be taken away.
+        """
         k, d = len(self.of_targets), len(self.linear)
         decided = rows[:, :k] - self.row_mean[:k]
         truth = targets - self.target_mean - decided @ self.of_targets
         left = rows[:, k:] - self.row_mean[k:] - decided @ self.of_rows
+        leverage = ((decided @ self.spread) * decided).sum(1) + 1 / self.count
         return torch.stack(
-            [_agreement(left[:, :d] @ self.linear, truth), _agreement(left @ self.bent, truth)]
+            [
+                torch.where(leverage <= _LEVERAGE, _agreement(guess, truth), 0.0)
+                for guess in (left[:, :d] @ self.linear, left @ self.bent)
+            ]
         )
 
 
