@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from splitveil.errors import BadData, BadPlan
-from splitveil.release import Dropout, FloatCoder, TopK
+from splitveil.release import Dropout, FloatCoder, TopK, parse_release
 from splitveil.release.sparse import SparseCoder
 from splitveil.rng import Rng
 
@@ -68,3 +68,17 @@ def test_one_value_an_image_is_coded_like_many() -> None:
     z = torch.randn(7, 1, generator=Rng(5).torch(), dtype=torch.float64)
     coder = FloatCoder()
     assert torch.equal(coder.restore(coder.rows(z), 1, torch.float64), z)
+
+
+@pytest.mark.parametrize("first", ["dropout(0.3)", "shuffle-tokens(3)"])
+def test_noise_behind_chance_of_no_known_law_proves_nothing(first: str) -> None:
+    z = torch.randn(60, 6, generator=Rng(2).torch())
+    for text in (f"{first}+gaussian(1)", f"{first}+gaussian(1)+quantise(8)"):
+        release = parse_release(text).fit(z)
+        assert release.is_random
+        assert not release.dominating().has_density
+        assert release.log_prob(release(z, Rng(3).torch()), z) is None
+    kept = parse_release("topk(0.5)+gaussian(1)").fit(z)
+    assert kept.has_density
+    assert not parse_release("topk(0.5)").fit(z).is_random
+    assert parse_release(f"gaussian(1)+{first}").fit(z).dominating().has_density

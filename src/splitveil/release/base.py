@@ -48,6 +48,11 @@ class Release(ABC):
         """Whether `log_prob` gives numbers: only then can anything be proved about an attacker."""
         return False
 
+    @property
+    def is_random(self) -> bool:
+        """Whether the same features may be sent differently at another time."""
+        return self.has_density
+
     @abstractmethod
     def bits(self, features: int) -> float:
         """Bits on the wire for one image of `features` values, before any entropy coding."""

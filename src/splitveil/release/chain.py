@@ -32,7 +32,12 @@ class ChainedRelease(Release):
     def has_density(self) -> bool:
         """Whether the last stage has one and those before it are deterministic."""
         *before, last = self.stages
-        return last.has_density and not any(stage.has_density for stage in before)
+        return last.has_density and not any(stage.is_random for stage in before)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether any stage is."""
+        return any(stage.is_random for stage in self.stages)
 
     def log_prob(self, sent: Features, z: Features) -> PerImage | None:
         if not self.has_density:

@@ -22,6 +22,10 @@ class PooledNoise(Release):
         rows = torch.randint(len(self.pool), (len(z),), generator=generator)
         return z + self.pool.to(z.device, z.dtype)[rows.to(z.device)]
 
+    @property
+    def is_random(self) -> bool:
+        return True
+
     def bits(self, features: int) -> float:
         return 32.0 * features
 

@@ -42,5 +42,9 @@ class ShuffledTokens(Release, ReleaseRecipe):
         order = keys.argsort(1).to(z.device)
         return parts.gather(1, order[:, :, None].expand_as(parts)).flatten(1)
 
+    @property
+    def is_random(self) -> bool:
+        return True
+
     def bits(self, features: int) -> float:
         return 32.0 * features

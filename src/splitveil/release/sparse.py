@@ -133,5 +133,9 @@ class Dropout(Release, ReleaseRecipe):
         draws = torch.rand(z.shape, generator=generator)
         return torch.where((draws >= self.rate).to(z.device), z, torch.zeros_like(z))
 
+    @property
+    def is_random(self) -> bool:
+        return True
+
     def bits(self, features: int) -> float:
         return 32.0 * features
