@@ -67,6 +67,7 @@ def broken():
     raise RuntimeError("no weights here")
 """
 DEFENCE = "nopeek(1)"
+NARROW = "bottleneck(2)+noise(0.5)"
 TRAINING = ["--epochs", "3", "--batch", "32", "--learning-rate", "0.01"]
 
 
@@ -102,8 +103,10 @@ def compared(place: Path) -> dict[str, Any]:
         patch.setattr(sys, "path", [str(place), *sys.path])
         made = ["harden", "ready_factory:net", "--data", "train.npz", "--cut", "2", "--out"]
         assert run([*made, "hardened", "--defence", DEFENCE, *TRAINING]) == DONE
+        assert run([*made, "narrow", "--defence", NARROW, *TRAINING]) == DONE
         asked = [part for name in ("halves", "noisy") for part in _from(f"ready_factory:{name}")]
         asked += [*_from("hardened"), "--defence", DEFENCE, "--defence", "noise(0.2..4)"]
+        asked += [*_from("narrow"), "--defence", NARROW]
         asked += ["--drop", "0", "--trainings", "2", *TRAINING]
         assert run(words(*asked, out="found")) == DONE
     found: dict[str, Any] = json.loads((place / "found" / "compare.json").read_text())
@@ -133,6 +136,13 @@ def test_one_network_by_three_doors_gives_the_same_numbers(compared: dict[str, A
         assert point["ratio"]["low"] < point["ratio"]["value"] < point["ratio"]["high"]
         for cost in ("bytes", "edge_flops", "edge_parameters"):
             assert point[cost] == trained[cost]
+
+
+def test_structures_and_releases_come_back_from_a_folder(compared: dict[str, Any]) -> None:
+    stored, trained = _point(compared, "narrow"), _point(compared, NARROW)
+    # the same trials of the same network: the same draws
+    for number in ("mse", "accuracy", "bytes", "edge_flops"):
+        assert stored[number] == trained[number]
 
 
 def test_a_release_that_comes_with_the_halves_stands_between_them(compared: dict[str, Any]) -> None:

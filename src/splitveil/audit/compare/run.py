@@ -101,9 +101,12 @@ class _Comparison:
         ready = [read_ready(bench, source, plan.cuts[0]) for source in plan.hardened]
         plain = [self._train(NONE, cut) for cut in plan.cuts]
         left = plan.most_trainings - len(plain)
+        each = self.clock.seconds / len(plain)
+        # one that was taken up again where it had ended costs next to nothing
+        cost = f" of about {each:.0f} CPU seconds" if each >= 1 else ""
         self.say(
-            f"Without a defence {plain[0].accuracy}. At most {left} trainings of about "
-            f"{self.clock.seconds / len(plain):.0f} CPU seconds follow, then attacks."
+            f"Without a defence {plain[0].accuracy}. At most {left} trainings{cost} follow, then "
+            "attacks."
         )
         ready += [self._fixed(s, cut) for cut in plan.cuts for s in spans if not s.varies]
         rows = [Row.plain(one) for one in plain]
