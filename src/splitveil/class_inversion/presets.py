@@ -31,6 +31,8 @@ Constants: TypeAlias = Literal["paper", "cpu"]
 _PAPER_BATCH = 60
 """Classes whose mean loss the papers' gradient is of; here every row has its own."""
 
+_CPU_RULES = Rules(steps=1500, critic_steps=2)
+
 
 def gmi(constants: Constants = "cpu") -> ClassInversion:
     """Generative model inversion: a WGAN of public images, Nesterov steps on five latents a class.
@@ -63,7 +65,7 @@ def kedmi(constants: Constants = "cpu") -> ClassInversion:
     paper = _is_paper(constants)
     return ClassInversion(
         name="KEDMI",
-        prior=KPlusOne(rules=Rules(steps=9000 if paper else 1500)),
+        prior=KPlusOne() if paper else KPlusOne(critic_width=16, rules=_CPU_RULES),
         start=Origin(),
         search=Gaussian(steps=2400) if paper else Gaussian(steps=400, rate=0.05),
         objective=Objective(identity=CrossEntropy(), weight=100.0, prior=RealClass()),
@@ -104,12 +106,10 @@ def plg_mi(constants: Constants = "cpu") -> ClassInversion:
         BadPlan: if there are no such constants.
     """
     paper = _is_paper(constants)
-    rules = Rules(steps=30_000 if paper else 1500, decays=(0.0, 0.9))
-    if not paper:
-        rules = replace(rules, critic_steps=2)
+    rules = replace(_CPU_RULES, decays=(0.0, 0.9))
     return ClassInversion(
         name="PLG-MI",
-        prior=PseudoLabelled(rules=rules),
+        prior=PseudoLabelled() if paper else PseudoLabelled(critic_width=16, rules=rules),
         start=Draws(restarts=5),
         search=Adam(steps=600) if paper else Adam(steps=150),
         objective=Objective(identity=MaxMargin(), weight=1.0, views=Views(draws=2)),
@@ -134,7 +134,7 @@ def brep_mi(constants: Constants = "cpu") -> ClassInversion:
 
 
 def _wasserstein(paper: bool) -> Wasserstein:
-    return Wasserstein() if paper else Wasserstein(rules=Rules(steps=1500))
+    return Wasserstein() if paper else Wasserstein(critic_width=16, rules=_CPU_RULES)
 
 
 def _is_paper(constants: str) -> bool:

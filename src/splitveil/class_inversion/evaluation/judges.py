@@ -128,9 +128,7 @@ def train_judges(
         if stored is not None:
             network.load_state_dict(stored[0])
         else:
-            _fit(
-                network, recipe, train, own, device, partial(on_epoch, name)
-            )
+            _fit(network, recipe, train, own, device, partial(on_epoch, name))
             if kept is not None:
                 files.write(kept, network.state_dict(), {"family": family})
         network.to(device).eval().requires_grad_(requires_grad=False)

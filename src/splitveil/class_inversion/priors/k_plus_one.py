@@ -35,17 +35,18 @@ class KPlusOne(PriorRecipe):
     distils: ClassVar[bool] = True
     latent: int = 100
     width: int = 32
+    critic_width: int = 32
     entropy: float = 1e-4
     rules: Rules = field(default_factory=lambda: Rules(steps=9000))
 
     def __post_init__(self) -> None:
-        if min(self.latent, self.width) < 1 or self.entropy < 0:
-            raise BadPlan(f"latent and width must be positive, the weight 0 or more, got {self}")
+        if min(self.latent, self.width, self.critic_width) < 1 or self.entropy < 0:
+            raise BadPlan(f"latent and widths must be positive, the weight 0 or more, got {self}")
 
     def networks(self, shape: tuple[int, int, int], classes: int) -> tuple[nn.Module, nn.Module]:
         return (
             Generator(self.latent, shape, width=self.width),
-            ClassCritic(shape, classes, width=self.width),
+            ClassCritic(shape, classes, width=self.critic_width),
         )
 
     def losses(self, table: Table) -> tuple[Loss, Loss]:

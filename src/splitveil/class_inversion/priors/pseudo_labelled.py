@@ -37,19 +37,20 @@ class PseudoLabelled(PriorRecipe):
     conditional: ClassVar[bool] = True
     latent: int = 128
     width: int = 32
+    critic_width: int = 32
     top: int = 30
     margin: float = 0.2
     views: Views = field(default_factory=lambda: Views(draws=1))
     rules: Rules = field(default_factory=lambda: Rules(steps=30_000, decays=(0.0, 0.9)))
 
     def __post_init__(self) -> None:
-        if min(self.latent, self.width, self.top) < 1 or self.margin < 0:
-            raise BadPlan(f"latent, width and top must be positive, margin 0 or more, got {self}")
+        if min(self.latent, self.width, self.critic_width, self.top) < 1 or self.margin < 0:
+            raise BadPlan(f"latent, widths and top must be positive, margin 0 or more, got {self}")
 
     def networks(self, shape: tuple[int, int, int], classes: int) -> tuple[nn.Module, nn.Module]:
         return (
             Generator(self.latent, shape, width=self.width, classes=classes),
-            ProjectionCritic(shape, classes, width=self.width),
+            ProjectionCritic(shape, classes, width=self.critic_width),
         )
 
     def losses(self, table: Table) -> tuple[Loss, Loss]:

@@ -32,15 +32,18 @@ class Wasserstein(PriorRecipe):
     distils: ClassVar[bool] = False
     latent: int = 100
     width: int = 32
+    critic_width: int = 32
     penalty: float = 10.0
     rules: Rules = field(default_factory=lambda: Rules(steps=9000))
 
     def __post_init__(self) -> None:
-        if min(self.latent, self.width) < 1 or not 0 < self.penalty < math.inf:
-            raise BadPlan(f"latent, width and penalty must be positive, got {self}")
+        if min(self.latent, self.width, self.critic_width) < 1 or not 0 < self.penalty < math.inf:
+            raise BadPlan(f"latent, widths and penalty must be positive, got {self}")
 
     def networks(self, shape: tuple[int, int, int], classes: int) -> tuple[nn.Module, nn.Module]:
-        return Generator(self.latent, shape, width=self.width), Critic(shape, width=self.width)
+        return Generator(self.latent, shape, width=self.width), Critic(
+            shape, width=self.critic_width
+        )
 
     def losses(self, table: Table) -> tuple[Loss, Loss]:
         def critic(draws: torch.Generator) -> Tensor:
