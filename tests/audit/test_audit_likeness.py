@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from splitveil.audit.likeness import likeness_of
+from splitveil.audit.likeness import likeness_of, risk_of, whitening_of
+from splitveil.measures import risk
 from splitveil.rng import Rng
 
 
@@ -48,3 +49,32 @@ def test_without_labels_or_pixels_the_rest_remains() -> None:
     x, _ = _images()
     found = likeness_of(x.flatten(1), x.flatten(1), None, Rng(1))
     assert set(found) == {"psnr_of_mean", "r_squared", "found", "found_chance"}
+
+
+def test_risks_are_those_of_the_measure_and_one_for_the_mean_image() -> None:
+    x, _ = _images()
+    auxiliary = torch.rand(80, 1, 12, 12, generator=Rng(3).torch())
+    whitening = whitening_of(auxiliary)
+    assert whitening is not None
+    made = 0.7 * x + 0.3 * auxiliary.mean(0)
+    found = risk_of(made, x, whitening, 5, Rng(1))
+    direct = risk(made, x, whitening, Rng(1), code=5)
+    assert direct.code is not None
+    assert found == {
+        "risk": direct.ratio,
+        "log_risk": direct.log_ratio,
+        "channel_used": direct.code.used,
+    }
+    mean = whitening.mean.float().reshape(1, 1, 12, 12).expand_as(x)
+    blind = risk_of(mean, x, whitening, 5, Rng(1))
+    assert blind["risk"].value == 1
+    assert blind["channel_used"].value == pytest.approx(0, abs=1e-12)
+
+
+def test_what_risk_cannot_be_said_of_is_left_out() -> None:
+    x, _ = _images()
+    assert whitening_of(torch.zeros(5, 1, 4, 4)) is None
+    assert whitening_of(torch.rand(3, 3, 40, 40)) is None
+    whitening = whitening_of(x)
+    assert whitening is not None
+    assert set(risk_of(x, x, whitening, 5, Rng(1))) == {"channel_used"}  # infinite

@@ -36,6 +36,16 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run_audit(plan(data), tmp_path_factory.mktemp("runs") / "whole")
 
 
+def test_every_attack_is_scored_by_its_risk(whole: Run) -> None:
+    found = {o.trial.method: o for o in whole.outcomes() if o.trial.task is Task.ATTACK}
+    assert found
+    for outcome in found.values():
+        assert {"risk", "log_risk", "channel_used"} <= set(outcome.quantities)
+    ridges = [o.quantities for name, o in found.items() if name.startswith("Ridge")]
+    assert all(one["risk"].low > 1 for one in ridges)
+    assert ridges
+
+
 def content(run: Run) -> dict[str, Any]:
     """All that a run's records and artefacts say, but for where and how long."""
     found = {}

@@ -13,8 +13,9 @@ from splitveil import measures
 from splitveil.attacks.base import Attack, Reconstructor
 from splitveil.attacks.memory import out_of_memory
 from splitveil.audit.executors import Done
-from splitveil.audit.likeness import likeness_of
+from splitveil.audit.likeness import likeness_of, risk_of
 from splitveil.errors import AuditError
+from splitveil.estimators import Whitening
 from splitveil.naming import one_line
 from splitveil.quantities import Quantity
 from splitveil.records import Environment, Outcome, Status, Trial
@@ -146,7 +147,17 @@ def similarity(made: Tensor, x: Tensor) -> Tensor | None:
     return measures.ssim_per_image(made, x)
 
 
-def numbers_of(test: Rebuilt, floor: Tensor, name: str, rng: Rng) -> dict[str, Quantity]:
+@dataclass(frozen=True, eq=False)
+class Sent:
+    """What risk is measured by: a whitening of auxiliary targets, and values sent for one."""
+
+    whitening: Whitening
+    values: int
+
+
+def numbers_of(
+    test: Rebuilt, floor: Tensor, name: str, rng: Rng, sent: Sent | None = None
+) -> dict[str, Quantity]:
     """Numbers with intervals for one attack on test targets.
 
     Args:
@@ -154,6 +165,7 @@ def numbers_of(test: Rebuilt, floor: Tensor, name: str, rng: Rng) -> dict[str, Q
         floor: errors (n,) of the trivial answer on the same targets.
         name: of the trivial answer.
         rng: stream of the resamples.
+        sent: what risk is measured by, if it is.
     """
     found = {
         "mse": measures.mean_of(
@@ -175,6 +187,9 @@ def numbers_of(test: Rebuilt, floor: Tensor, name: str, rng: Rng) -> dict[str, Q
         )
     if len(test.made) > 1:
         found |= likeness_of(test.made, test.truth, test.labels, rng.child("likeness"))
+        if sent is not None:
+            risks = rng.child("risk")
+            found |= risk_of(test.made, test.truth, sent.whitening, sent.values, risks)
     return found
 
 
@@ -185,10 +200,15 @@ def details_of(attack: Attack, test: Rebuilt) -> dict[str, object]:
 
 
 def scores(
-    test: Rebuilt, validation: Rebuilt, floor: Tensor, name: str, rng: Rng
+    test: Rebuilt,
+    validation: Rebuilt,
+    floor: Tensor,
+    name: str,
+    rng: Rng,
+    sent: Sent | None = None,
 ) -> dict[str, Quantity]:
     """As `numbers_of`, and the error on validation targets, by which attacks are chosen."""
     chosen = measures.mean_of(
         validation.mse, rng.child("validation"), unit="mse per value", support=(0.0, float("inf"))
     )
-    return {**numbers_of(test, floor, name, rng), "validation_mse": chosen}
+    return {**numbers_of(test, floor, name, rng, sent), "validation_mse": chosen}

@@ -16,14 +16,16 @@ from splitveil.attacks.memory import piecewise
 from splitveil.audit.claims import Cell, Found, Setting, claim
 from splitveil.audit.environment import this_environment
 from splitveil.audit.executors import Done, Work
+from splitveil.audit.likeness import whitening_of
 from splitveil.audit.plan import ThreatSettings
 from splitveil.audit.recipes import called, read_attack, read_release
-from splitveil.audit.scoring import CHUNK, Rebuilt, attempt, details_of, rebuild, scores
+from splitveil.audit.scoring import CHUNK, Rebuilt, Sent, attempt, details_of, rebuild, scores
 from splitveil.audit.scoring import Found as Given
 from splitveil.audit.spread import spread
 from splitveil.audit.subject import Subject, SubjectFromPlan
 from splitveil.data import LabelledImages
 from splitveil.errors import BadPlan
+from splitveil.estimators import Whitening
 from splitveil.models import Utility, load_utility, predict
 from splitveil.partition import Cut, Partition
 from splitveil.quantities import Quantity
@@ -147,7 +149,9 @@ class Workbench:
         labels = self._knows_label
         chosen = self._rebuild(fitted, partition, trial, "validation", rng, labels=labels)
         scored = self._rebuild(fitted, partition, trial, "test", rng, labels=labels)
-        numbers = scores(scored, chosen, *self._floor, rng.child("interval"))
+        white = self._whitening
+        sent = None if white is None else Sent(white, partition.cut.layout.size)
+        numbers = scores(scored, chosen, *self._floor, rng.child("interval"), sent)
         return numbers, details_of(attack, scored), scored.arrays(chosen)
 
     def _rebuild(
@@ -171,6 +175,10 @@ class Workbench:
 
         stream = rng.child("rebuild", split)
         return rebuild(fitted, images.x, observe, stream, likeness=split == "test", labels=images.y)
+
+    @cached_property
+    def _whitening(self) -> Whitening | None:
+        return whitening_of(self.subject.auxiliary.x)
 
     @cached_property
     def _floor(self) -> tuple[Tensor, str]:

@@ -8,7 +8,7 @@ from splitveil.audit.verdict import Finding, answers
 from splitveil.report.reading import Report, method_name
 from splitveil.report.tables import Cell, Column, Table, sample_sizes, shown_quantity
 
-_NUMBERS = ("leakage", "tail_leakage", "psnr", "mse", "ssim", "r_squared", "found")
+_NUMBERS = ("leakage", "tail_leakage", "psnr", "mse", "ssim", "r_squared", "found", "risk")
 _COLUMNS = (
     Column(name="output", numeric=False),
     Column(name="values", unit="an image"),
@@ -20,6 +20,7 @@ _COLUMNS = (
     Column(name="SSIM", kind="measured"),
     Column(name="R²", unit="share", kind="measured"),
     Column(name="found again", unit="share", kind="measured"),
+    Column(name="risk", unit="ratio", kind="measured"),
 )
 
 

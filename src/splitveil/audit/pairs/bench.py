@@ -10,13 +10,15 @@ from splitveil.attacks import ClassMean
 from splitveil.attacks.base import Reconstructor
 from splitveil.audit.environment import this_environment
 from splitveil.audit.executors import Done, Work
+from splitveil.audit.likeness import whitening_of
 from splitveil.audit.pairs.case import Case, read_case
 from splitveil.audit.pairs.reading import Examples
 from splitveil.audit.plan import AuditPlan
 from splitveil.audit.recipes import read_attack
-from splitveil.audit.scoring import Found, Rebuilt, attempt, details_of, rebuild, scores
+from splitveil.audit.scoring import Found, Rebuilt, Sent, attempt, details_of, rebuild, scores
 from splitveil.audit.subject import device_of
 from splitveil.errors import BadData
+from splitveil.estimators import Whitening
 from splitveil.measures import mse_per_image
 from splitveil.records import Environment, Trial
 from splitveil.rng import Rng
@@ -61,13 +63,19 @@ class PairsBench:
         knowledge = self.case.knowledge(knows_label=self.case.labelled)
         return floor_of(knowledge, self.case.test)
 
+    @cached_property
+    def _whitening(self) -> Whitening | None:
+        return whitening_of(self.knowledge.auxiliary.x)
+
     def _attack(self, trial: Trial) -> Found:
         rng = Rng(trial.seed).child("attack", trial.id)
         attack = read_attack(trial.method)[1]
         fitted = attack.fit(self.knowledge, rng.child("fit"))
         chosen = self._rebuild(fitted, "validation", rng)
         scored = self._rebuild(fitted, "test", rng)
-        numbers = scores(scored, chosen, *self.floor, rng.child("interval"))
+        white = self._whitening
+        sent = None if white is None else Sent(white, self.knowledge.layout.size)
+        numbers = scores(scored, chosen, *self.floor, rng.child("interval"), sent)
         return numbers, details_of(attack, scored), scored.arrays(chosen)
 
     def _rebuild(self, fitted: Reconstructor, split: str, rng: Rng) -> Rebuilt:
