@@ -70,6 +70,7 @@ def test_the_fit_is_that_of_explicit_least_squares() -> None:
     for width in (d, d + 6):
         part = left[:, :width]
         penalty = part.square().sum(0).mean() * (1 / n + 1e-3) + 1e-9
+        penalty = penalty * (width > d)
         guess = part @ ridge(part, truth, penalty)
         cosine = torch.nn.functional.cosine_similarity(guess, truth, 1)
         expected.append(cosine.clamp_min(0).square())
@@ -87,6 +88,16 @@ def test_thumbnails_and_decisions_are_what_they_say() -> None:
     centred = (outputs - outputs.mean(1, keepdim=True)).double()
     assert torch.allclose(logs, centred, atol=1e-4)
     assert pairs(x, torch.randn(20, 300), "features").code.shape == (20, 64)
+
+
+def test_scaling_outputs_down_or_mixing_them_hides_nothing_from_the_linear_probe() -> None:
+    x, outputs = _vicious(400)
+    plain = OnlineProbe(400).scores(pairs(x, outputs, "logits"))
+    seen = pairs(x, outputs, "logits")
+    mixing = torch.linalg.qr(torch.randn(5, 5, generator=Rng(2).torch(), dtype=torch.float64)).Q
+    mixing = mixing * torch.tensor([1.0, 1.0, 0.1, 1e-2, 1e-4], dtype=torch.float64)
+    mixed = OnlineProbe(400).scores(Pairs(seen.decisions, seen.code @ mixing, seen.target))
+    assert torch.allclose(plain[0, 30:], mixed[0, 30:], atol=1e-3)
 
 
 def test_a_score_knows_nothing_of_what_comes_later() -> None:

@@ -32,6 +32,7 @@ _BENDS = 64
 _CLASSES = 1024
 _FAR = 30.0
 _LOOSE = 1e-6
+_SOLID = 1e-12
 _LEVERAGE = 0.5
 _LEAST = 1e-6
 _SMALLEST_PROBABILITY = 1e-12
@@ -199,7 +200,7 @@ class Fit:
 
     @staticmethod
     def to(sums: Sums, k: int, d: int) -> "Fit":
-        """Decisions by least squares, the rest by ridge with 1 + n / 1000 mean squares."""
+        """By least squares, bent regressors by ridge with 1 + n / 1000 mean squares."""
         n = sums.count
         row_mean, target_mean = sums.rows / n, sums.targets / n
         gram = sums.gram - n * torch.outer(row_mean, row_mean)
@@ -216,7 +217,7 @@ class Fit:
             target_mean,
             of_rows,
             of_targets,
-            _ridge(left[:d, :d], crossed[:d], n),
+            _least_squares(left[:d, :d], crossed[:d]),
             _ridge(left, crossed, n),
             spread,
             torch.tensor(float(n), dtype=torch.float64),
@@ -239,6 +240,14 @@ class Fit:
                 for guess in (left[:, :d] @ self.linear, left @ self.bent)
             ]
         )
+
+
+def _least_squares(gram: Tensor, cross: Tensor) -> Tensor:
+    """Without a penalty, so that scaling some outputs down hides nothing."""
+    values, vectors = torch.linalg.eigh(gram)
+    solid = values > _SOLID * values[-1:].clamp_min(0)
+    inverse = torch.where(solid, 1 / values.where(solid, torch.ones_like(values)), 0.0)
+    return vectors @ (inverse[:, None] * (vectors.T @ cross))
 
 
 def _ridge(gram: Tensor, cross: Tensor, n: int) -> Tensor:
