@@ -50,14 +50,14 @@ def noise(scale: Scale) -> Experiment:
         seen = _seen(evidence, FASHION, "noise", scale, (PLAIN, *FORMS))
         ours, published, bare = (seen[form] for form in (OURS, PUBLISHED, PLAIN))
         found = {
-            claims.NOISE_OURS: [_gain(ours, bare, OURS), *beside(seen)],
-            claims.NOISE_PUBLISHED: [_gain(published, bare, PUBLISHED)],
+            claims.NOISE_OURS: [_gain(ours, bare, "noise", OURS), *beside(seen)],
+            claims.NOISE_PUBLISHED: [_gain(published, bare, "noise", PUBLISHED)],
             claims.COST: [_lost(seen[form], bare, form) for form in FORMS],
             claims.DIRECT: [
                 Reading(
                     measured=claims.DIRECT.criteria[0].measured,
                     subject="noise",
-                    quantity=ln_ratio(ours, published, "direct"),
+                    quantity=ln_ratio(ours, published, "noise", "direct"),
                 ),
                 Reading(
                     measured="accuracy less the published form's",
@@ -82,7 +82,7 @@ def bases(scale: Scale) -> Experiment:
 
     def judge(evidence: Evidence) -> tuple[Finding, ...]:
         seen, note = those_run(evidence, PLACES[: len(ALL)], scale)
-        gains = {name: ln_ratio(one[OURS], one[PLAIN], name) for name, one in seen.items()}
+        gains = {name: ln_ratio(one[OURS], one[PLAIN], name, OURS) for name, one in seen.items()}
         others = {name: gain for name, gain in gains.items() if name != "noise"}
         counted = Reading(
             measured=claims.BASES.criteria[0].measured,
@@ -113,7 +113,7 @@ def _place(name: str, one: dict[str, Seen]) -> list[Reading]:
     """What stands beside a claim over several places: gains, cost, and the numbers themselves."""
     found = []
     for form in (form for form in FORMS if form in one):
-        gain = ln_ratio(one[form], one[PLAIN], name)
+        gain = ln_ratio(one[form], one[PLAIN], name, form)
         subject = f"{name}, {form}"
         found.append(Reading(measured="ln ratio of errors", subject=subject, quantity=gain))
         found.append(_lost(one[form], one[PLAIN], subject))
@@ -263,8 +263,9 @@ def _seen(
     return found
 
 
-def _gain(top: Seen, bottom: Seen, subject: str) -> Reading:
-    return Reading(measured=claims.GAIN, subject=subject, quantity=ln_ratio(top, bottom, subject))
+def _gain(top: Seen, bottom: Seen, subject: str, form: str = OURS) -> Reading:
+    found = ln_ratio(top, bottom, subject, form)
+    return Reading(measured=claims.GAIN, subject=subject, quantity=found)
 
 
 def _lost(top: Seen, bottom: Seen, subject: str) -> Reading:

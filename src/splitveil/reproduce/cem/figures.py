@@ -55,7 +55,7 @@ def figures(evidence: Evidence, scale: Scale, folder: Path) -> None:
 
 
 def _point(place: str, one: dict[str, Seen], form: str) -> Point:
-    ratio = ln_ratio(one[form], one[PLAIN], place)
+    ratio = ln_ratio(one[form], one[PLAIN], place, form)
     value, low, high = (float(np.exp(v)) for v in (ratio.value, ratio.low, ratio.high))
     lost = 100 * float((one[PLAIN].each("accuracy") - one[form].each("accuracy")).mean())
     text = f"{place}, {form}: {value:.3f} [{low:.3f}, {high:.3f}] at {lost:.1f} points"
