@@ -246,6 +246,8 @@ def _of_counts(
 def _ranked(values: NDArray[np.float64], order: NDArray[np.float64], *path: str) -> Quantity:
     drawn = error_draws(values, _DRAWN.child(*path))
     ranks = rank_correlation(drawn, np.broadcast_to(order, drawn.shape))
+    # numbers that are all equal rise with nothing
+    ranks = np.nan_to_num(ranks)
     return quantity_of(ranks, unit="", n=values.shape[2], words=_WORDS)
 
 
