@@ -112,7 +112,8 @@ def comparison_chart(found: Comparison) -> Chart:
             )
         )
     plain = [one for one in found.ranked if one["kind"] == "none"]
-    tags = [one["cut"] if len(plain) > 1 else "" for one in plain]
+    # the rule names the first
+    tags = ["" if one["cut"] == cuts[0] else one["cut"] for one in plain]
     series.append(_apart("no defence", Role.FLOOR, "ring", plain, tags))
     told = "; ".join(f"{one['name']}: {_factor(found.area(one))} times" for one in found.ranked)
     left = len(ranges) - len(lines)
@@ -233,10 +234,12 @@ def answer(found: Comparison) -> str:
     first = found.ranked[0]
     area = found.area(first)
     drops = found.data["plan"]["drops"]
-    span = f"drops of {drops[0]:g} to {drops[-1]:g} points"
+    over = f"on average over drops of {drops[0]:g} to {drops[-1]:g} points"
+    if len(drops) == 1:
+        over = f"at a drop of {drops[0]:g} point{'s' if drops[0] != 1 else ''}"
     if area.low <= 0:
-        return f"No defence raised the best attack's error beyond chance, over {span}."
-    said = f"{first['name']} raised the best attack's error {_times(area)} on average over {span}"
+        return f"No defence raised the best attack's error beyond chance, {over}."
+    said = f"{first['name']} raised the best attack's error {_times(area)} {over}"
     tied = [
         one["name"]
         for one in found.ranked[1:]
