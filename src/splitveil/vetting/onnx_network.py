@@ -1,5 +1,6 @@
 """A network in an ONNX file, run by ONNX Runtime; loading it runs no code of its maker."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ class OnnxNetwork(nn.Module):
         self.register_buffer("mean", torch.tensor(tuple(mean)).reshape(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(tuple(std)).reshape(1, -1, 1, 1))
         self.session = _session(path, tensor)
+        self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
         names = [result.name for result in self.session.get_outputs()]
         wanted = tensor or output or (names[0] if len(names) == 1 else None)
         if wanted is None:

@@ -40,8 +40,8 @@ def roc(
     which keeps a width where all are told apart. Shares found: Wilson's interval.
 
     Example:
-        >>> print(roc([1, 2, 3, 4], [3, 5, 6, 7]).area)
-        0.906 [0.562, 0.985] share
+        >>> print(roc([1.0, 2.0, 3.0, 4.0], [3.0, 5.0, 6.0, 7.0]).area)
+        0.906 [0.482, 0.989] share
 
     Raises:
         BadData: if a group is empty or a score is NaN.

@@ -60,8 +60,8 @@ class Vetting:
         main = self.statistics[MAIN]
         usual = self.null.values[MAIN]
         figures = (
-            f"a linear map reads {main.value:.2f} of the within-class variance off it, "
-            f"{min(usual):.2f} to {max(usual):.2f} off {len(self.null)} honest networks"
+            f"T3 {main.value:.2f}, against "
+            f"{min(usual):.2f} to {max(usual):.2f} in {len(self.null)} honest networks"
         )
         if self.answer is Answer.INCONCLUSIVE:
             return f"{self.answer}: {'; '.join(self.reasons)} (p would be {self.p:.3g}; {figures})."

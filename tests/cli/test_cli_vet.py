@@ -1,0 +1,108 @@
+"""splitveil vet: three answers, three exit codes, a record and a page."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from splitveil.cli import BAD_INPUT, GATE_FAILED, INCONCLUSIVE, run
+from splitveil.errors import BadData
+from splitveil.report.vetting import read_vetting
+from splitveil.vetting import images_digest, shipped_null
+from splitveil.vetting.subject import images_of
+
+
+@pytest.mark.slow
+def test_a_bundled_network_that_is_more_accurate_than_the_panel_is_undecided(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "vgg"
+    assert run(["vet", "vgg", "--out", str(out), "--json"]) == INCONCLUSIVE
+    record = json.loads(capsys.readouterr().out)
+    assert record == json.loads((out / "vet.json").read_text())
+    assert record["answer"] == "INCONCLUSIVE"
+    assert "points less accurate" in record["reasons"][0]
+    assert len(record["null"]["accuracies"]) >= 39
+    assert any("could not be recovered" in text for text in record["cannot_see"])
+
+
+def test_exit_codes_follow_a_null_of_ones_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x, y = tmp_path / "data.npz", np.arange(60) % 4
+    pixels = np.random.default_rng(0).random((60, 16, 16, 1)) * 0.3
+    pixels[np.arange(60), 3 * y % 16] += 0.6
+    np.savez(x, x=pixels.astype(np.float32), y=y)
+    code = (
+        "import torch\n"
+        "class Rows(torch.nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return torch.stack([x[:, 0, 3 * k % 16].mean(1) for k in range(4)], 1)\n"
+    )
+    (tmp_path / "vetted_rows.py").write_text(code)
+    place, name = Path.cwd(), "vetted_rows:Rows"
+    images = images_of(str(x))
+    told = {
+        "family": "plain",
+        "how": "by hand",
+        "command": "none",
+        "seed": 0,
+        "images": images_digest(images),
+        "cut": "",
+        "accuracies": [1.0] * 39,
+    }
+    words = ["vet", name, "--data", str(x), "--null", str(tmp_path / "null.json")]
+    import os
+
+    os.chdir(tmp_path)
+    try:
+        for value, expected in ((9.0, 0), (-9.0, GATE_FAILED)):
+            values = {key: [value] * 39 for key in ("linear_probe", "spread")}
+            (tmp_path / "null.json").write_text(json.dumps({**told, "values": values}))
+            assert run([*words, "--out", str(tmp_path / "out")]) == expected
+    finally:
+        os.chdir(place)
+    text = capsys.readouterr().out
+    assert "CONSISTENT WITH HONEST (p = 1)" in text
+    assert "SUSPICIOUS (p = 0.05)" in text
+    assert "executed the Python code of vetted_rows" in text
+    assert "Cannot be seen" in text
+    record = json.loads((tmp_path / "out" / "vet.json").read_text())
+    assert record["answer"] == "SUSPICIOUS"
+    assert any("could not be recovered" in text for text in record["cannot_see"])
+    page = (tmp_path / "out" / "vet.html").read_text(encoding="utf-8")
+    for text in ("in any honest network", "T3, linear probe", "What this cannot see", "null.json"):
+        assert text in page
+
+
+def test_unlabelled_data_and_bad_settings_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "bare.npz", x=np.random.default_rng(0).random((60, 32, 32, 1)))
+    wrong = [
+        (["vet", "vgg", "--data", str(tmp_path / "bare.npz")], "no labels"),
+        (["vet", "vgg", "--null", str(tmp_path)], "cannot read the honest"),
+        (["vet", "none.onnx"], "does not exist"),
+        (["vet", "--benchmark", "spread", "--panel", str(tmp_path)], "holds no panel"),
+        (["vet", "--benchmark", "nothing", "--panel", str(tmp_path)], "expected one of"),
+    ]
+    for words, text in wrong:
+        assert run(words) == BAD_INPUT
+        error = capsys.readouterr().err
+        assert text in error
+        assert error.count("\n") == 1
+
+
+def test_a_folder_without_a_vetting_has_no_page(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match="make one"):
+        read_vetting(tmp_path)
+    (tmp_path / "vet.json").write_text("{}")
+    with pytest.raises(BadData, match="no record"):
+        read_vetting(tmp_path)
+
+
+def test_the_shipped_panel_is_of_the_bundled_images() -> None:
+    null = shipped_null("vit")
+    assert null is not None
+    assert null.images == images_digest(images_of(None))
