@@ -14,6 +14,7 @@ from splitveil.cli.profile import profile
 from splitveil.cli.report import report
 from splitveil.cli.reproduce import reproduce
 from splitveil.cli.select import select
+from splitveil.cli.vet import vet
 from splitveil.cli.zone import zone
 
 app = typer.Typer(
@@ -24,7 +25,9 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
-for command in (audit, cuts, report, zone, select, harden, compare, profile, reproduce, init):
+for command in (audit, cuts, report, zone, select, harden, compare, vet):
+    app.command()(command)
+for command in (profile, reproduce, init):
     app.command()(command)
 app.add_typer(challenge)
 
