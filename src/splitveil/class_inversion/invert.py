@@ -193,14 +193,16 @@ def _chunk(
     begun = attack.start.draw(problem, labels, rng.child("start"))
     restarts = begun.z.shape[1]
     rows = labels.repeat_interleave(restarts)
-    reached = attack.search.run(
-        problem,
-        begun.z.flatten(0, 1),
-        rows,
-        begun.found.repeat_interleave(restarts),
-        rng.child("search"),
-        on_step,
-    )
+    # whoever calls may have switched gradients off
+    with torch.enable_grad():
+        reached = attack.search.run(
+            problem,
+            begun.z.flatten(0, 1),
+            rows,
+            begun.found.repeat_interleave(restarts),
+            rng.child("search"),
+            on_step,
+        )
     each = reached.z.shape[1] * restarts
     z = reached.z.reshape(len(labels) * each, -1)
     images = problem.images(z, labels.repeat_interleave(each)).unflatten(0, (len(labels), each))

@@ -8,8 +8,10 @@ from splitveil.cli.audit import audit
 from splitveil.cli.challenge import challenge
 from splitveil.cli.compare import compare
 from splitveil.cli.cuts import cuts
+from splitveil.cli.guard import guard
 from splitveil.cli.harden import harden
 from splitveil.cli.init import init
+from splitveil.cli.invert_classes import invert_classes
 from splitveil.cli.profile import profile
 from splitveil.cli.report import report
 from splitveil.cli.reproduce import reproduce
@@ -25,10 +27,10 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
-for command in (audit, cuts, report, zone, select, harden, compare, vet):
+for command in (audit, cuts, report, zone, select, harden, compare, vet, guard):
     app.command()(command)
-for command in (profile, reproduce, init):
-    app.command()(command)
+for later in (invert_classes, profile, reproduce, init):
+    app.command()(later)
 app.add_typer(challenge)
 
 

@@ -1,0 +1,74 @@
+"""splitveil invert-classes: what it refuses, and a run on data of one's own."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from splitveil.cli import BAD_INPUT, DONE, run
+from splitveil.rng import Rng
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    draws = Rng(0).numpy()
+    pixels = draws.integers(0, 256, (90, 8, 8, 1), dtype=np.uint8)
+    np.savez(tmp_path / "private.npz", x=pixels, y=np.arange(90) % 3)
+    np.savez(tmp_path / "public.npz", x=draws.integers(0, 256, (40, 8, 8, 1), dtype=np.uint8))
+    (tmp_path / "tiny_nets.py").write_text(
+        "from torch import nn\n"
+        "def net(channels=1, classes=3):\n"
+        "    last = nn.Linear(8, classes)\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), last)\n"
+        "def attack():\n"
+        "    from splitveil.class_inversion import (Adam, ClassInversion, CrossEntropy, Draws,\n"
+        "        Objective, Rules, Wasserstein)\n"
+        "    rules = Rules(steps=9, batch=8)\n"
+        "    prior = Wasserstein(latent=4, width=8, critic_width=8, rules=rules)\n"
+        "    return ClassInversion(name='mine', prior=prior, start=Draws(restarts=1),\n"
+        "        search=Adam(steps=2), objective=Objective(identity=CrossEntropy()))\n"
+    )
+    return tmp_path
+
+
+MINE = ["invert-classes", "tiny_nets:net", "--data", "private.npz", "--public", "public.npz"]
+MINE += ["--attack", "tiny_nets:attack", "--judge", "tiny_nets:net", "--judge-epochs", "1"]
+
+
+def test_own_data_give_a_page_without_pictures(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*MINE, "--prior-steps", "2", "--json"]) == DONE
+    told = json.loads(capsys.readouterr().out)
+    assert told["attacks"]["mine"]["queries"] == 6
+    page = here / "splitveil-classes" / "class-inversion.html"
+    assert Path(told["report"]) == Path("splitveil-classes") / page.name
+    assert "data:image/png" not in page.read_text(encoding="utf-8")
+    record = json.loads((here / "splitveil-classes" / "class-inversion.json").read_text())
+    assert (record["model"]["name"], record["data"]["name"]) == ("tiny_nets:net", "private.npz")
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (["--attack", "gmii"], "unknown attack 'gmii': did you mean gmi"),
+        (["--access", "grey"], "--access is white, score or label, got 'grey'"),
+        (["--constants", "gpu", "--attack", "gmi"], "--constants are cpu or paper, got 'gpu'"),
+        (["--prior", "tiny_nets:net"], "return a Prior, or a torch.nn.Module with an attribute"),
+    ],
+)
+def test_bad_settings_end_in_one_line(
+    extra: list[str], said: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*MINE, *extra]) == BAD_INPUT
+    text = capsys.readouterr().err
+    assert said in text
+    assert len(text.strip().splitlines()) == 1
+
+
+def test_public_images_must_be_given(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = [word for word in MINE if word not in ("--public", "public.npz")]
+    assert run(given) == BAD_INPUT
+    assert "--public is missing" in capsys.readouterr().err
