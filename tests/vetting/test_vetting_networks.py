@@ -15,7 +15,6 @@ from splitveil.errors import AuditError, BadData, BadModel, BadPlan
 from splitveil.models import PixelModel, load_model
 from splitveil.rng import Rng
 from splitveil.vetting import (
-    STATISTICS,
     Answers,
     Case,
     Recipe,
@@ -36,6 +35,7 @@ from splitveil.vetting import (
 )
 from splitveil.vetting.against_shadows import measured
 from splitveil.vetting.answers import centred
+from splitveil.vetting.catalogue import STATISTICS
 from splitveil.vetting.looking import find_last_layer
 from splitveil.vetting.shadows import FAMILIES
 

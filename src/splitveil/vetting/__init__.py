@@ -8,7 +8,7 @@ detectors of one's own. `Guard` watches a network's answers on the device.
 from splitveil.vetting.against_shadows import images_digest, shadow_maker, shadow_null, vet
 from splitveil.vetting.answers import Answers, LastLayer
 from splitveil.vetting.calibration import bundled_null, guard_null
-from splitveil.vetting.catalogue import STATISTICS, measure
+from splitveil.vetting.catalogue import measure
 from splitveil.vetting.detectors import Benchmark, Case, Detector, benchmark, find_detector
 from splitveil.vetting.guard import Guard, GuardNull
 from splitveil.vetting.kernel_probe import kernel_probe
@@ -25,7 +25,6 @@ from splitveil.vetting.spread import effective_rank, spread
 from splitveil.vetting.verdict import Answer, Vetting, judge
 
 __all__ = [
-    "STATISTICS",
     "Answer",
     "Answers",
     "Benchmark",
