@@ -239,6 +239,11 @@ def test_net_accuracy_by_hand_and_its_pairing() -> None:
     assert found.low < found.value < found.high <= 1
     nothing = net_accuracy(public, public, RNG)
     assert (nothing.value, nothing.low, nothing.high) == (0, 0, 0)
+    always = net_accuracy(torch.ones(6), public, RNG)
+    assert always.value == always.high == 1
+    assert 0 < always.low < 0.025 ** (1 / 6)  # no more certain than six successes and the baseline
+    never = net_accuracy(torch.zeros(6), torch.zeros(6), RNG)
+    assert never.low < never.value == 0 < never.high
     with pytest.raises(BadData, match="always right"):
         net_accuracy(attack, torch.ones(6), RNG)
     with pytest.raises(BadData, match="same classes"):
@@ -330,6 +335,18 @@ def small(channels: int, classes: int) -> nn.Module:
     return nn.Sequential(
         nn.Flatten(), nn.Linear(16 * channels, 20), nn.ReLU(), nn.Linear(20, classes)
     )
+
+
+def test_nothing_is_chosen_on_the_images_held_out() -> None:
+    recipe = Judges(families=(f"{__name__}:small",), schedule=Schedule(epochs=1, batch=50))
+    x = torch.rand(60, *SHAPE, generator=RNG.torch())
+    train = LabelledImages(x, torch.arange(60) % CLASSES)
+    held_out = (train, LabelledImages(1 - x, torch.zeros(60, dtype=torch.int64)))
+    one, two = (
+        train_judges(recipe, train, other, classes=CLASSES, rng=RNG)[0] for other in held_out
+    )
+    assert torch.equal(one(x)[0], two(x)[0])
+    assert one.accuracy != two.accuracy
 
 
 def test_no_judges_and_no_labels_are_refused() -> None:

@@ -31,6 +31,7 @@ from splitveil.class_inversion.evaluation.robust import SMALL
 from splitveil.class_inversion.evaluation.score import Guesses, IdentityOracle
 from splitveil.class_inversion.invert import Chunk, Hooks, invert
 from splitveil.class_inversion.priors import Prior, train_prior
+from splitveil.class_inversion.searches.base import OnStep
 from splitveil.class_inversion.students import teach
 from splitveil.data import LabelledImages
 from splitveil.errors import AuditError, BadPlan
@@ -232,7 +233,7 @@ class _Room:
             students=students,
             chunk=plan.chunk,
             folder=self.folder / "attacks" / attack.name.lower(),
-            hooks=Hooks(on_chunk=self._chunk(attack.name)),
+            hooks=Hooks(on_step=self._search(attack.name), on_chunk=self._chunk(attack.name)),
         )
         drawn = f"random draw of {prior.name}"
         if drawn not in baselines:
@@ -266,6 +267,13 @@ class _Room:
         def on_step(step: int, of: int) -> None:
             if step % 100 == 0 or step == of:
                 self.say(f"{name}: prior, step {step}/{of}")
+
+        return on_step
+
+    def _search(self, name: str) -> OnStep:
+        def on_step(step: int, images: Tensor, labels: Tensor) -> None:
+            if step and step % 100 == 0:
+                self.say(f"{name}: search, step {step}")
 
         return on_step
 

@@ -128,7 +128,7 @@ def brep_mi(constants: Constants = "cpu") -> ClassInversion:
     return ClassInversion(
         name="BREP-MI",
         prior=_wasserstein(paper),
-        start=LabelSearch(),
+        start=LabelSearch() if paper else LabelSearch(most=30_000),
         search=Sphere() if paper else Sphere(patience=60),
     )
 

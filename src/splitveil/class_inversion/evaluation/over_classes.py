@@ -1,5 +1,6 @@
 """Means over classes with intervals for other classes."""
 
+import math
 from typing import TypeAlias
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from splitveil.errors import BadData
-from splitveil.estimators.bootstrap import bca, mean_interval, resampled_means
+from splitveil.estimators.bootstrap import Interval, bca, mean_interval, resampled_means
 from splitveil.estimators.order_statistics import share_interval
 from splitveil.quantities import Kind, Quantity
 from splitveil.rng import Rng
@@ -38,10 +39,7 @@ def mean_over_classes(
         BadData: if there are fewer than two classes, or a value is not finite.
     """
     data = _checked(values)
-    if unit == "share" and data.min() == data.max() and data[0] in (0.0, 1.0):
-        interval = share_interval(float(data.sum()), len(data))
-    else:
-        interval = mean_interval(data, rng)
+    interval = _share_of(data) if unit == "share" and _settled(data) else mean_interval(data, rng)
     return Quantity(
         value=interval.value,
         low=interval.low,
@@ -56,7 +54,8 @@ def mean_over_classes(
 def net_accuracy(attack: PerClass, public: OtherPerClass, rng: Rng) -> Quantity:
     """(A - P) / (1 - P): what an attack adds to P, the accuracy of the best public image.
 
-    Paired BCa bootstrap over classes, 95 %. Negative where public images do better. Unit: share.
+    Paired BCa bootstrap over classes, 95 %; where the attack always or never succeeds, from the two
+    intervals apart, which is wider. Negative where public images do better. Unit: share.
     Kind: measured.
 
     Args:
@@ -80,7 +79,13 @@ def net_accuracy(attack: PerClass, public: OtherPerClass, rng: Rng) -> Quantity:
     resampled, leave_one_out = (_net(*pair) for pair in (drawn, without))
     finite = np.isfinite(resampled).all() and np.isfinite(leave_one_out).all()
     value = float(_net(a.mean(keepdims=True), p.mean(keepdims=True))[0])
-    if finite:
+    if _settled(a):
+        # an attack that never or always succeeds does not vary, and is no more certain for that
+        mine = _share_of(a)
+        other = _share_of(p) if _settled(p) else mean_interval(p, rng)
+        low = (mine.low - other.high) / (1 - other.high) if other.high < 1 else -math.inf
+        high = (mine.high - other.low) / (1 - other.low)
+    elif finite:
         interval = bca(value, resampled, leave_one_out, level=0.95)
         low, high = interval.low, interval.high
     else:
@@ -95,6 +100,15 @@ def net_accuracy(attack: PerClass, public: OtherPerClass, rng: Rng) -> Quantity:
         n=len(a),
         assumptions=(*_WORDS, f"less a baseline of {p.mean():.3g}"),
     )
+
+
+def _settled(data: NDArray[np.float64]) -> bool:
+    """Whether a share is 0 in every class, or 1 in every class."""
+    return bool(data.min() == data.max() and data[0] in (0.0, 1.0))
+
+
+def _share_of(data: NDArray[np.float64]) -> Interval:
+    return share_interval(float(data.sum()), len(data))
 
 
 def _net(a: NDArray[np.float64], p: NDArray[np.float64]) -> NDArray[np.float64]:
