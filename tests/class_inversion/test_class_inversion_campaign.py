@@ -88,6 +88,8 @@ def test_a_campaign_is_recorded_shown_and_gone_on_with(tmp_path: Path) -> None:
     one = record["attacks"]["gradient"]
     assert one["queries"] == one["search_queries"] == 4 * 8
     assert Quantity.from_json(one["quantities"]["accuracy@1 by all"]).n == 4
+    assert one["curve"][0]["step"] == 0
+    assert [*one["seconds_to"]] == ["0.25", "0.5", "0.75"]
     stored = json.loads((tmp_path / "class-inversion.json").read_text())
     assert stored == json.loads(json.dumps(record))
     assert any("names" in note and "private images right" in note for note in record["notes"])
@@ -95,6 +97,7 @@ def test_a_campaign_is_recorded_shown_and_gone_on_with(tmp_path: Path) -> None:
     repeated = run_campaign(campaign(), tmp_path, say=again.append)
     assert "gradient: 4 of 4 classes, from the folder" in again
     assert not any("epoch" in text or "step" in text for text in again)
+    assert repeated["attacks"]["gradient"]["curve"] == one["curve"]
     assert repeated["attacks"]["labels"]["quantities"] == record["attacks"]["labels"]["quantities"]
 
     page = write_class_inversion(tmp_path, show_images=False)

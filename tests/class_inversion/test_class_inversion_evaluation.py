@@ -1,5 +1,6 @@
 """Judges, accuracies, distances and robust accuracy against closed forms and second ways."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ from torch import Tensor, nn
 from splitveil.class_inversion import Access, Inversion
 from splitveil.class_inversion.evaluation import (
     Baseline,
+    Curve,
     Judge,
     Judges,
+    Point,
     Score,
     best_public,
     judge,
@@ -23,6 +26,7 @@ from splitveil.class_inversion.evaluation import (
     random_draws,
     robust_accuracy,
     score,
+    seconds_to,
     to_class_mean,
     train_judges,
 )
@@ -335,6 +339,40 @@ def small(channels: int, classes: int) -> nn.Module:
     return nn.Sequential(
         nn.Flatten(), nn.Linear(16 * channels, 20), nn.ReLU(), nn.Linear(20, classes)
     )
+
+
+def test_a_curve_joins_chunks_and_leaves_the_judges_time_out() -> None:
+    class Slow(nn.Module):
+        """Takes its time, which is no time of the search."""
+
+        def __init__(self) -> None:
+            nn.Module.__init__(self)
+            self.sees = Sees()
+
+        def forward(self, x: Tensor) -> Tensor:
+            """Map (n, 1, 4, 4) to (n, classes)."""
+            end = time.process_time() + 0.02
+            while time.process_time() < end:
+                pass
+            out: Tensor = self.sees(x)
+            return out
+
+    curve = Curve([sure(), Judge(name="slow", network=Slow(), accuracy=sure().accuracy)], every=2)
+    wrong, right = torch.tensor([5, 5]), torch.tensor([0, 1])
+    for step in range(5):
+        curve(step, of(right if step >= 2 else wrong), right)
+    for step in range(3):
+        curve(step, of(torch.tensor([2])), torch.tensor([2]))
+    points = curve.points()
+    assert curve.classes == 3
+    assert [point.step for point in points] == [0, 2, 4]
+    assert [point.accuracy for point in points] == [pytest.approx(1 / 3), 1, 1]
+    assert points[0].seconds == 0 <= points[1].seconds <= points[2].seconds < 0.02
+    told = (Point(0, 0.0, 0.1), Point(50, 2.0, 0.6), Point(100, 4.0, 0.5))
+    assert seconds_to(told, 0.5) == 2.0
+    assert seconds_to(told, 0.7) is None
+    with pytest.raises(BadPlan, match="needs judges"):
+        Curve([])
 
 
 def test_nothing_is_chosen_on_the_images_held_out() -> None:

@@ -17,6 +17,7 @@ from splitveil.class_inversion.access import Access, Level
 from splitveil.class_inversion.attack import ClassInversion
 from splitveil.class_inversion.evaluation import (
     Baseline,
+    Curve,
     Judge,
     Judges,
     Score,
@@ -25,6 +26,7 @@ from splitveil.class_inversion.evaluation import (
     random_draws,
     robust_accuracy,
     score,
+    seconds_to,
     train_judges,
 )
 from splitveil.class_inversion.evaluation.robust import SMALL
@@ -42,6 +44,7 @@ RESULTS, SHEET = "class-inversion.json", "sheet.safetensors"
 _SHOWN = 10
 _AGREED = "accuracy@1 by all"
 _WEAK = 0.7
+_SUCCESS = (0.25, 0.5, 0.75)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -222,7 +225,8 @@ class _Room:
                 rng=rng.child("students"),
                 folder=self.folder / "students",
             )
-        before = target.used
+        before, curve = target.used, Curve(self.judges)
+        place = self.folder / "attacks" / attack.name.lower()
         found = invert(
             attack,
             target,
@@ -232,8 +236,10 @@ class _Room:
             public=plan.public,
             students=students,
             chunk=plan.chunk,
-            folder=self.folder / "attacks" / attack.name.lower(),
-            hooks=Hooks(on_step=self._search(attack.name), on_chunk=self._chunk(attack.name)),
+            folder=place,
+            hooks=Hooks(
+                on_step=self._search(attack.name, curve), on_chunk=self._chunk(attack.name)
+            ),
         )
         drawn = f"random draw of {prior.name}"
         if drawn not in baselines:
@@ -256,6 +262,7 @@ class _Room:
             "processor_seconds_per_class": found.processor_seconds / len(found.classes),
             "notes": [*found.notes],
             "net_accuracy": net,
+            **self._along(place / "curve.json", curve),
             **result.to_json(),
         }
 
@@ -270,8 +277,9 @@ class _Room:
 
         return on_step
 
-    def _search(self, name: str) -> OnStep:
+    def _search(self, name: str, curve: Curve) -> OnStep:
         def on_step(step: int, images: Tensor, labels: Tensor) -> None:
+            curve(step, images, labels)
             if step and step % 100 == 0:
                 self.say(f"{name}: search, step {step}")
 
@@ -283,6 +291,20 @@ class _Room:
             self.say(f"{name}: {chunk.done} of {chunk.of} classes{said}")
 
         return on_chunk
+
+    def _along(self, kept: Path, curve: Curve) -> dict[str, Any]:
+        """How soon the search succeeded; of an earlier run where this one read its chunks."""
+        if curve.classes == len(self.plan.classes):
+            points = curve.points()
+            told = {
+                "curve": [vars(point) for point in points],
+                "seconds_to": {f"{share:g}": seconds_to(points, share) for share in _SUCCESS},
+            }
+            files.write_bytes(kept, (json.dumps(told) + "\n").encode())
+        if not kept.is_file():
+            return {"curve": [], "seconds_to": {}}
+        found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        return found
 
     def one_a_class(self) -> Tensor:
         """The first private image of each class."""

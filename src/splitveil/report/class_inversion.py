@@ -71,6 +71,7 @@ def inversion_table(record: Mapping[str, Any]) -> Table:
         Column(name="KID", unit="squared MMD", kind="measured"),
         Column(name="queries"),
         Column(name="time a class", unit="CPU s"),
+        Column(name="until half are taken for it", unit="CPU s a class"),
     ]
     rows = [_row(name, one, judges) for name, one in _ordered(record)]
     classes = len(record["classes"])
@@ -91,6 +92,7 @@ def _row(name: str, one: Mapping[str, Any], judges: list[str]) -> tuple[Cell, ..
     found = {key: Quantity.from_json(value) for key, value in one["quantities"].items()}
     net = one.get("net_accuracy")
     seconds, queries = one.get("processor_seconds_per_class"), one.get("queries")
+    half = one.get("seconds_to", {}).get("0.5")
     first = judges[0]
     return (
         Cell(text=name),
@@ -101,6 +103,7 @@ def _row(name: str, one: Mapping[str, Any], judges: list[str]) -> tuple[Cell, ..
         shown_quantity(found.get(f"KID by {first}")),
         EMPTY if queries is None else Cell(text=grouped(queries), key=str(queries)),
         EMPTY if seconds is None else Cell(text=number(seconds), key=repr(seconds)),
+        EMPTY if half is None else Cell(text=number(half), key=repr(half)),
     )
 
 

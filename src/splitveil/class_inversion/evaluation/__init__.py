@@ -1,6 +1,7 @@
 """What an attack on training data came to: judges, distances, baselines, robust accuracy."""
 
 from splitveil.class_inversion.evaluation.baselines import Baseline, best_public, random_draws
+from splitveil.class_inversion.evaluation.curve import Curve, Point, seconds_to
 from splitveil.class_inversion.evaluation.distances import (
     kernel_distance,
     nearest_in_class,
@@ -13,9 +14,11 @@ from splitveil.class_inversion.evaluation.score import IdentityOracle, Score, sc
 
 __all__ = [
     "Baseline",
+    "Curve",
     "IdentityOracle",
     "Judge",
     "Judges",
+    "Point",
     "Score",
     "best_public",
     "judge",
@@ -26,6 +29,7 @@ __all__ = [
     "random_draws",
     "robust_accuracy",
     "score",
+    "seconds_to",
     "to_class_mean",
     "train_judges",
 ]
