@@ -1,4 +1,4 @@
-"""The whole way on real digits: attacks beat public images and random draws, by other networks."""
+"""The whole way on real digits: attacks beat random draws of priors, as other networks see it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +50,7 @@ def strided(channels: int, classes: int) -> nn.Module:
 
 
 @pytest.mark.slow
-def test_attacks_on_digits_beat_what_is_there_without_a_search(tmp_path: Path) -> None:
+def test_attacks_on_digits_beat_what_their_priors_draw_anyway(tmp_path: Path) -> None:
     digits = load_digits()
     x = torch.tensor(digits.images / 16, dtype=torch.float32)[:, None]
     y = torch.tensor(digits.target, dtype=torch.int64)
@@ -93,10 +93,13 @@ def test_attacks_on_digits_beat_what_is_there_without_a_search(tmp_path: Path) -
         return Quantity.from_json(one["quantities"]["accuracy@1 by all"]).value
 
     assert all(one["value"] > 0.9 for one in record["judges"].values())
-    floor = max(agreed(one) for one in record["baselines"].values())
+    # with five classes a judge takes nearly every public image for one of them: no floor here
+    drawn = {
+        name: agreed(one) for name, one in record["baselines"].items() if name.startswith("random")
+    }
     found = {name: agreed(one) for name, one in record["attacks"].items()}
     assert len(found) == 5
-    for name in ("KEDMI", "LOMMA+KEDMI", "PLG-MI"):
-        assert found[name] > max(0.5, floor + 0.2), (found, floor)
-    assert found["BREP-MI"] > floor, (found, floor)
-    (tmp_path / "found.txt").write_text(repr((found, floor)))
+    for reached in found.values():
+        assert reached > max(drawn.values()) + 0.3, (found, drawn)
+    halves = {name: one["seconds_to"]["0.5"] for name, one in record["attacks"].items()}
+    assert all(half is not None for half in halves.values()), halves
