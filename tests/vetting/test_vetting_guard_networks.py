@@ -33,11 +33,11 @@ def _alarms(null: GuardNull, outputs: Tensor, orders: int) -> list[int | None]:
 
 @pytest.mark.slow
 def test_fresh_honest_networks_rarely_alarm_and_a_malicious_one_does_at_once() -> None:
-    shadows = train_shadows(_plain, DATA.auxiliary, count=19 + 8, epochs=4, rng=Rng(1))
+    shadows = train_shadows(_plain, DATA.auxiliary, count=12 + 5, epochs=12, rng=Rng(1))
     outputs = [predict(one.network, DATA.test.x) for one in shadows]
-    null = guard_null(DATA.test.x[:HALF], [out[:HALF] for out in outputs[:19]], Rng(0), learns=300)
-    loud = [sum(at is not None for at in _alarms(null, out[HALF:], 10)) > 1 for out in outputs[19:]]
-    assert sum(loud) <= binom.ppf(0.999, 8, null.beyond + 0.01)
+    null = guard_null(DATA.test.x[:HALF], [out[:HALF] for out in outputs[:12]], Rng(0), learns=300)
+    loud = [sum(at is not None for at in _alarms(null, out[HALF:], 10)) > 1 for out in outputs[12:]]
+    assert sum(loud) <= binom.ppf(0.999, 5, null.beyond + 0.01)
     with Rng(2).as_global():
         pair = small_classifier(1, 10, width=12), SmallDecoder(10, (1, 32, 32), width=12)
     made = train_malicious(
