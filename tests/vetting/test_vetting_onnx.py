@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from vetting_toys import CLASSES, Tiny, pictures
@@ -9,9 +10,6 @@ from vetting_toys import CLASSES, Tiny, pictures
 from splitveil.errors import BadModel, UnknownName
 from splitveil.rng import Rng
 from splitveil.vetting import OnnxNetwork, look, measure
-
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
 
 
 def write(path: Path, network: Tiny, *, batch: int | str = "n") -> Path:
