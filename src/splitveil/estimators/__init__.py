@@ -26,6 +26,7 @@ from splitveil.estimators.order_statistics import quantile_interval, share_inter
 from splitveil.estimators.reservoir import Reservoir
 from splitveil.estimators.scatter import Moments
 from splitveil.estimators.sketch import CountSketch
+from splitveil.estimators.squared_gradients import SquaredGradients, squared_gradients
 from splitveil.estimators.water_filling import WaterFilling, water_filling
 from splitveil.estimators.whitening import Whitening
 
@@ -40,6 +41,7 @@ __all__ = [
     "Moments",
     "Reservoir",
     "Spectrum",
+    "SquaredGradients",
     "WaterFilling",
     "Whitening",
     "bernstein_upper",
@@ -56,6 +58,7 @@ __all__ = [
     "ratio_interval",
     "sample_spectrum",
     "share_interval",
+    "squared_gradients",
     "stream_order",
     "top_directions",
     "trace_information",
