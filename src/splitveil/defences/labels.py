@@ -186,22 +186,27 @@ class Distilled(LabelDistribution):
 
 @dataclass(frozen=True)
 class Ramp(LabelDistribution):
-    """q = (1 - w) one-hot + w q', w rising linearly from 0 to 1 between two shares of training.
+    """q = (1 - w) one-hot + w q', w rising from 0 to `reach` between two shares of training.
 
-    With q' of `smooth` this is a schedule of α. `end` before `start` is refused; equal ones switch.
+    It rises linearly; from `end` on w is 1. With `smooth` this is a schedule of α; the published
+    one of negative smoothing climbs half the way, then jumps:
+    ramp(smooth(-0.05),0.5,0.75,reach=0.5). `end` before `start` is refused; equal ones switch.
 
     Raises:
-        BadPlan: if not 0 <= start <= end <= 1.
+        BadPlan: if not 0 <= start <= end <= 1, or `reach` is not in [0, 1].
     """
 
     name: ClassVar[str] = "ramp"
-    reference: ClassVar[str] = "a schedule over any label distribution"
+    reference: ClassVar[str] = "a schedule over any label distribution; Struppek et al. 2024"
 
     labels: LabelDistribution
     start: float = 0.0
     end: float = 1.0
+    reach: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.reach <= 1:
+            raise BadPlan(f"ramp: reach must lie between 0 and 1, got {self.reach}")
         if not 0 <= self.start <= self.end <= 1:
             raise BadPlan(
                 f"ramp: start and end must be rising shares of training in [0, 1], got "
@@ -212,7 +217,8 @@ class Ramp(LabelDistribution):
         """The weight w at a share of training."""
         if progress >= self.end:
             return 1.0
-        return 0.0 if progress <= self.start else (progress - self.start) / (self.end - self.start)
+        done = 0.0 if progress <= self.start else progress - self.start
+        return self.reach * done / (self.end - self.start) if done else 0.0
 
     def targets(self, setting: Setting) -> PerBatch:
         full = self.labels.targets(setting)
@@ -230,7 +236,8 @@ class Ramp(LabelDistribution):
         return self.labels.notes()
 
     def __str__(self) -> str:
-        return f"{self.name}({self.labels},{self.start:g},{self.end:g})"
+        reach = f",{self.reach:g}" if self.reach < 1 else ""
+        return f"{self.name}({self.labels},{self.start:g},{self.end:g}{reach})"
 
 
 def _one_hot(batch: Batch, classes: int) -> Tensor:

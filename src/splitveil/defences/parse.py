@@ -110,7 +110,7 @@ def _component(text: str) -> Component:
                 f"cannot read '{text}': ramp takes a label distribution and two shares of "
                 "training, such as ramp(smooth(0.3),0.2,0.6)"
             )
-        shares = {"start": (float, False), "end": (float, False)}
+        shares = {name: (float, False) for name in ("start", "end", "reach")}
         return Ramp(labels, **_settings(text, arguments[1:], shares))
     kind = next((kind for kind in KINDS if kind.name == name), None)
     if kind is None:
