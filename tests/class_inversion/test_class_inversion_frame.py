@@ -1,5 +1,6 @@
 """The frame: classes and restarts in one batch, chunks that survive a kill, budgets, bad input."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -88,6 +89,17 @@ def test_steps_are_told_with_images_and_classes() -> None:
     invert(attack(search=Adam(steps=2)), door(), prior(), [4, 0, 2], rng=RNG, chunk=2, hooks=hooks)
     first, second = [4, 4, 0, 0], [2, 2]
     assert told == [(t, labels) for labels in (first, second) for t in (0, 1, 2)]
+
+
+def test_the_time_of_hooks_is_not_the_search_s() -> None:
+    def slow(step: int, images: Tensor, labels: Tensor) -> None:
+        end = time.process_time() + 0.2
+        while time.process_time() < end:
+            pass
+
+    plan = attack(search=Adam(steps=5))
+    found = invert(plan, door(), prior(), [0], rng=RNG, hooks=Hooks(on_step=slow))
+    assert 0 < found.processor_seconds < 1.0 < 6 * 0.2
 
 
 def test_a_killed_run_loses_the_chunk_under_way_and_no_more(tmp_path: Path) -> None:

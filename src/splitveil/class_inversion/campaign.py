@@ -225,7 +225,7 @@ class _Room:
                 rng=rng.child("students"),
                 folder=self.folder / "students",
             )
-        before, curve = target.used, Curve(self.judges)
+        before, curve = target.used, Curve(self.judges, every=25)
         place = self.folder / "attacks" / attack.name.lower()
         found = invert(
             attack,

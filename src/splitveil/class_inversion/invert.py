@@ -32,7 +32,7 @@ class Inversion:
     ranks; `latents` (n, m, d); `found` (n,): False where the search had no start, so that the
     images are those of another class. `steps` (n,) is the mean over restarts. `queries` counts
     images asked of the model, prior and students not included; `seconds` and `processor_seconds`
-    are of the search.
+    are of the search, without its hooks.
     """
 
     classes: Int64[Tensor, " n"]
@@ -189,7 +189,8 @@ def _chunk(
 ) -> Inversion:
     """All restarts of some classes in one batch."""
     labels = labels.to(problem.target.device)
-    before, began, worked = problem.target.used, time.monotonic(), time.process_time()
+    before, hook = problem.target.used, _Timed(on_step)
+    began, worked = time.monotonic(), time.process_time()
     begun = attack.start.draw(problem, labels, rng.child("start"))
     restarts = begun.z.shape[1]
     rows = labels.repeat_interleave(restarts)
@@ -201,7 +202,7 @@ def _chunk(
             rows,
             begun.found.repeat_interleave(restarts),
             rng.child("search"),
-            on_step,
+            hook,
         )
     each = reached.z.shape[1] * restarts
     z = reached.z.reshape(len(labels) * each, -1)
@@ -215,9 +216,23 @@ def _chunk(
         found=begun.found.cpu(),
         steps=reached.steps.view(len(labels), -1).double().mean(1).float().cpu(),
         queries=problem.target.used - before,
-        seconds=time.monotonic() - began,
-        processor_seconds=time.process_time() - worked,
+        seconds=time.monotonic() - began - hook.seconds,
+        processor_seconds=time.process_time() - worked - hook.processor_seconds,
     )
+
+
+class _Timed:
+    """A hook, and how long it took: time that is not the search's."""
+
+    def __init__(self, hook: OnStep) -> None:
+        self._hook = hook
+        self.seconds = self.processor_seconds = 0.0
+
+    def __call__(self, step: int, images: Tensor, labels: Tensor) -> None:
+        began, worked = time.monotonic(), time.process_time()
+        self._hook(step, images, labels)
+        self.seconds += time.monotonic() - began
+        self.processor_seconds += time.process_time() - worked
 
 
 _TENSORS = ("classes", "images", "latents", "found", "steps")
