@@ -9,7 +9,7 @@ from splitveil.reproduce.cem.choosing import OURS, PLAIN
 from splitveil.reproduce.cem.evidence import Seen, Setting, ln_ratio
 from splitveil.reproduce.claims import Finding, Reading
 from splitveil.reproduce.draws import error_draws, quantity_of, rank_correlation
-from splitveil.reproduce.experiment import Evidence, Experiment, Scale
+from splitveil.reproduce.experiment import ArmMissing, Evidence, Experiment, Scale
 from splitveil.rng import Rng
 
 REACHES, NOISES = (0.5, 1.0, 2.0), (0.1, 0.3, 1.0)
@@ -31,7 +31,13 @@ def strength(scale: Scale) -> Experiment:
     arms = tuple(arm for setting in settings for arm in setting.arms(scale))
 
     def judge(evidence: Evidence) -> tuple[Finding, ...]:
-        seen = {setting: Seen.of(evidence, setting, scale) for setting in settings}
+        seen: dict[Setting, Seen] = {}
+        missing = []
+        for setting in settings:
+            try:
+                seen[setting] = Seen.of(evidence, setting, scale)
+            except ArmMissing as error:
+                missing.append(str(error))
         names = [one.measured for one in claims.STRENGTH.criteria]
         readings = [
             Reading(
@@ -40,15 +46,25 @@ def strength(scale: Scale) -> Experiment:
                 quantity=_ranked([seen[one] for one in rising], name),
             )
             for name, rising in zip(names, (LADDER, NOISY), strict=True)
+            if all(one in seen for one in rising)
         ]
         for quiet, noisy in zip(QUIET, NOISY, strict=True):
-            subject = f"noise {quiet.noise:g}"
-            gain = ln_ratio(seen[noisy], seen[quiet], subject)
-            readings.append(Reading(measured=claims.GAIN, subject=subject, quantity=gain))
-            readings += beside({PLAIN: seen[quiet], OURS: seen[noisy]}, subject)
+            if quiet in seen and noisy in seen:
+                subject = f"noise {quiet.noise:g}"
+                gain = ln_ratio(seen[noisy], seen[quiet], subject)
+                readings.append(Reading(measured=claims.GAIN, subject=subject, quantity=gain))
+                readings += beside({PLAIN: seen[quiet], OURS: seen[noisy]}, subject)
         for one in LADDER[1:]:
-            readings += beside({OURS: seen[one]}, f"{one.reach:g} of the chosen fall")
-        return (Finding(claim=claims.STRENGTH, quantities=tuple(readings), seeds=scale.seeds),)
+            if one in seen:
+                readings += beside({OURS: seen[one]}, f"{one.reach:g} of the chosen fall")
+        return (
+            Finding(
+                claim=claims.STRENGTH,
+                quantities=tuple(readings),
+                seeds=scale.seeds if any(one.measured in names for one in readings) else 0,
+                note=f"{len(missing)} settings missing, {missing[0]}" if missing else "",
+            ),
+        )
 
     return Experiment(
         claims=(claims.STRENGTH,), arms=(*compared(FASHION, "noise", scale), *arms), judge=judge
