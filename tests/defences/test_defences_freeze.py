@@ -1,6 +1,6 @@
 """Freezing by name, count, share and stage; the counts of published experiments; statistics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -8,11 +8,23 @@ from hardening import CLASSES, SCHEDULE, images, net
 from published import ir, vgg16
 from torch import nn
 
-from splitveil.defences import Part, Setting, harden, parse_components
+from splitveil.audit.compare.span import Span
+from splitveil.defences import (
+    Component,
+    EpochState,
+    Freeze,
+    Hardened,
+    Part,
+    Setting,
+    harden,
+    parse_components,
+    sweep_freezing,
+)
 from splitveil.errors import BadPlan
 from splitveil.models.reference import ir as small_ir
 from splitveil.models.reference import resnet, vgg, vit
 from splitveil.nets.running_order import stages
+from splitveil.quantities import Kind, Quantity
 from splitveil.rng import Rng
 from splitveil.training import Schedule
 
@@ -165,3 +177,43 @@ def test_the_schedule_of_negative_smoothing(text: str, weights: list[float]) -> 
 def test_a_reach_beyond_one_is_refused() -> None:
     with pytest.raises(BadPlan, match="reach"):
         parse_components("ramp(smooth(0.1),0.5,0.75,1.5)")
+
+
+def test_a_sweep_takes_the_most_within_the_drop_and_keeps_every_run() -> None:
+    kept = {0: 0.95, 1: 0.94, 2: 0.85, 3: 0.91, 4: 0.7}
+
+    def train(parts: Sequence[Component]) -> Hardened:
+        frozen = [int(part.layers) for part in parts if isinstance(part, Freeze)]
+        assert len(parts) == 1 + len(frozen)
+        state = EpochState(
+            number=0,
+            loss=None,
+            validation_loss=0.0,
+            accuracy=Quantity.exact(kept[sum(frozen)], unit="share", kind=Kind.MEASURED),
+            outputs={},
+            cuts={},
+        )
+        return Hardened(
+            network=nn.Identity(),
+            components=tuple(parts),
+            states=(state,),
+            kept=0,
+            cuts=(),
+            notes=(),
+        )
+
+    settings = [Freeze(str(k)) for k in range(1, 5)]
+    found = sweep_freezing(train, settings, drop=0.05)
+    assert len(found.tried) == 4
+    assert found.chosen is not None
+    assert found.chosen[0] == Freeze("3")
+    assert sweep_freezing(train, settings[3:], drop=0.05).chosen is None
+    with pytest.raises(BadPlan, match="settings and a drop"):
+        sweep_freezing(train, [], drop=0.05)
+
+
+def test_a_range_of_layers_can_be_tuned_to_a_drop() -> None:
+    span = Span.read("freeze(1..8)+smooth(0.1)")
+    written = [span.at(place) for place in (0.0, 0.5, 1.0)]
+    assert written == [f"freeze({k})+smooth(0.1)" for k in (1, 3, 8)]
+    assert [parse_components(one)[0] for one in written] == [Freeze(k) for k in "138"]

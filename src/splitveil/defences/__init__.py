@@ -5,7 +5,7 @@
 | `OneHot`, `Smoothed`, `Coarse`, `Distilled`, `Ramp` | label distributions; one a training |
 | `Imbalance` | some classes count less |
 | `LogitDecay` | a price on large logits |
-| `Freeze` | layers that stay as they are |
+| `Freeze`, `sweep_freezing` | layers that stay as they are, and how many may |
 | `Expert` | the device's half of a network hardened before |
 | `Prune` | fewer channels inside the device's half |
 | `Bottleneck` | fewer channels across a cut |
@@ -46,6 +46,7 @@ from splitveil.defences.expert import Expert
 from splitveil.defences.fisher import Fisher
 from splitveil.defences.fixed_noise import FixedNoise
 from splitveil.defences.freeze import Freeze
+from splitveil.defences.freeze_sweep import FreezeSweep, sweep_freezing
 from splitveil.defences.harden import Hardened, harden
 from splitveil.defences.hsic import HilbertSchmidt
 from splitveil.defences.imbalance import Imbalance
@@ -94,6 +95,7 @@ __all__ = [
     "Fitted",
     "FixedNoise",
     "Freeze",
+    "FreezeSweep",
     "Hardened",
     "HilbertSchmidt",
     "Imbalance",
@@ -125,5 +127,6 @@ __all__ = [
     "VariationalBottleneck",
     "harden",
     "parse_components",
+    "sweep_freezing",
     "unselected",
 ]
