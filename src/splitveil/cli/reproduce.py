@@ -26,7 +26,8 @@ def reproduce(
             metavar="PAPER",
             help=(
                 "attacks: their strength; cem: conditional entropy; gpz: Golden Partition Zone; "
-                "peel: residual networks undone; vicious: malicious networks."
+                "peel: residual networks undone; tldmi: inversion of training data; vicious: "
+                "malicious networks."
             ),
         ),
     ],

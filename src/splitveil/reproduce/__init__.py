@@ -43,7 +43,7 @@ _HOMES = {
     "reproduce": "run",
 }
 
-PAPERS = ("attacks", "cem", "gpz", "peel", "vicious")
+PAPERS = ("attacks", "cem", "gpz", "peel", "tldmi", "vicious")
 
 __all__ = [
     "Arm",

@@ -1,0 +1,42 @@
+"""TL-DMI: transfer learning against training-data inversion, and the attacks it is tried on."""
+
+from splitveil.reproduce.experiment import Make, Paper
+from splitveil.reproduce.tldmi.claims import CLAIMS
+from splitveil.reproduce.tldmi.figures import layers, sheet
+from splitveil.reproduce.tldmi.findings import (
+    adaptive,
+    efficient,
+    farther,
+    important,
+    main_claim,
+    matched,
+    monotone,
+    ordered,
+    placed,
+    signed,
+    statistics,
+)
+from splitveil.reproduce.tldmi.networks import REVISION
+
+MAKES: tuple[Make, ...] = (
+    ordered,
+    main_claim,
+    monotone,
+    important,
+    efficient,
+    matched,
+    placed,
+    farther,
+    signed,
+    adaptive,
+    statistics,
+)
+
+PAPER = Paper(
+    name="tldmi",
+    title="TL-DMI: transfer learning against training-data inversion",
+    claims=CLAIMS,
+    makes=MAKES,
+    draws=(layers, sheet),
+    revision=REVISION,
+)

@@ -1,0 +1,245 @@
+"""What attacks make of a network's classes, and how much each layer matters to them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from splitveil.class_inversion import (
+    Access,
+    ClassInversion,
+    Draws,
+    Hooks,
+    brep_mi,
+    gmi,
+    invert,
+    kedmi,
+    lomma,
+    plg_mi,
+    teach,
+    train_prior,
+)
+from splitveil.class_inversion.evaluation import (
+    Judge,
+    Judges,
+    best_public,
+    nearest_in_class,
+    score,
+    train_judges,
+)
+from splitveil.class_inversion.evaluation.score import Guesses
+from splitveil.data.glyphs import GlyphOracle
+from splitveil.measures.fisher import ImportanceAlong, LayerImportance, layer_importance
+from splitveil.models.reference import vgg
+from splitveil.reproduce.bench import Bench
+from splitveil.reproduce.experiment import Arm, Measured
+from splitveil.reproduce.gpz.vortex import folder_of
+from splitveil.reproduce.tldmi.claims import NONE
+from splitveil.reproduce.tldmi.images import CLASSES, characters
+from splitveil.reproduce.tldmi.networks import Network
+from splitveil.rng import Rng
+from splitveil.training import Schedule
+
+SHOWN = 10
+STEPS = (0, 100, 200, 300, 400)
+_PRIORS = Rng(0, ("tldmi", "priors"))
+_TWO = Draws(restarts=2)
+_RECIPES: dict[str, Callable[[], ClassInversion]] = {
+    "BREP-MI": brep_mi,
+    "GMI": lambda: replace(gmi(), start=_TWO),
+    "KEDMI": kedmi,
+    "LOMMA+GMI": lambda: lomma(of=replace(gmi(), start=_TWO), students=False),
+    "LOMMA+KEDMI": lomma,
+    "PLG-MI": lambda: replace(plg_mi(), start=_TWO),
+}
+"""At a CPU's constants, two restarts a class where the paper has five."""
+
+_MINUTES = {
+    "BREP-MI": 2.0,
+    "GMI": 1.0,
+    "KEDMI": 5.5,
+    "LOMMA+GMI": 1.0,
+    "LOMMA+KEDMI": 7.5,
+    "PLG-MI": 6.5,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedPrior(Arm):
+    """The prior that knows nothing of a model, one for all models and seeds; kept as a file."""
+
+    @property
+    def minutes(self) -> float:
+        return 10.0
+
+    def run(self, bench: Bench) -> Measured:
+        public = characters().public
+        with Rng(0, ("tldmi", "none")).as_global():
+            door = Access(vgg(classes=CLASSES), "label")
+        train_prior(gmi().prior, public, door, rng=_PRIORS, folder=_priors(folder_of(bench)))
+        return Measured(details={"public images": len(public)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged(Arm):
+    """The judges, kept as files. Quantities: their accuracy on pictures that trained nothing."""
+
+    @property
+    def minutes(self) -> float:
+        return 3.5
+
+    def run(self, bench: Bench) -> Measured:
+        return Measured(quantities={one.name: one.accuracy for one in judging(folder_of(bench))})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attacked(Arm):
+    """One attack on all forty classes of one network, beside the best public images.
+
+    Arrays, one number a class: "attack" and "public", the share of images that both judges take for
+    the class; "oracle", the share that the typefaces do; "nearest" and "identity", mean distances;
+    and the first image of ten classes as bytes, "images".
+    """
+
+    defence: str
+    attack: str
+
+    @property
+    def minutes(self) -> float:
+        return _MINUTES[self.attack]
+
+    def run(self, bench: Bench) -> Measured:
+        folder = folder_of(bench)
+        network = Network(defence=self.defence, seed=self.seed).network(bench)
+        recipe = _RECIPES[self.attack]()
+        target = Access(network, recipe.level if recipe.level == "label" else "white")
+        rng = Rng(self.seed, ("tldmi", self.attack))
+        public = characters().public
+        # a prior that knows nothing of the model is one for all models and seeds
+        prior = train_prior(recipe.prior, public, target, rng=_PRIORS, folder=_priors(folder))
+        students = (
+            ()
+            if recipe.students is None
+            else teach(recipe.students, public, target, rng=rng.child("students"))
+        )
+        found = invert(
+            recipe, target, prior, range(CLASSES), rng=rng, public=public, students=students
+        )
+        door = Access(network, "white")
+        best = best_public(door, public, range(CLASSES), rng=rng.child("public"))
+        judged = _judged(found, folder, rng)
+        arrays: dict[str, NDArray[np.generic]] = {**judged}
+        arrays["public"] = _judged(best, folder, rng)["attack"]
+        arrays["images"] = found.images[:SHOWN, 0].mul(255).round().to(torch.uint8).numpy()
+        return Measured(
+            details={
+                "seconds a class": found.processor_seconds / CLASSES,
+                "queries": target.used,
+                "found": int(found.found.sum()),
+            },
+            arrays=arrays,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighed(Arm):
+    """How much each layer of the undefended network matters: to the task, and along KEDMI.
+
+    Arrays: "parameters"; "task plain", "task scaled" (rows, layers), rows being classes of private
+    pictures; "step T plain", "step T scaled" for each step T.
+    """
+
+    @property
+    def minutes(self) -> float:
+        return 1.5
+
+    def run(self, bench: Bench) -> Measured:
+        network = Network(defence=NONE, seed=self.seed).network(bench)
+        train = characters().training.train
+        assert train.y is not None  # noqa: S101 - characters have classes
+        rows = torch.arange(0, len(train), 5)
+        task = layer_importance(network, train.x[rows], train.y[rows], groups=train.y[rows])
+        recipe = kedmi()
+        target = Access(network, "white")
+        prior = train_prior(
+            recipe.prior,
+            characters().public,
+            target,
+            rng=_PRIORS,
+            folder=_priors(folder_of(bench)),
+        )
+        along = ImportanceAlong(network=network, loss=_identity, steps=STEPS)
+        rng = Rng(self.seed, ("tldmi", recipe.name))
+        invert(recipe, target, prior, range(CLASSES), rng=rng, hooks=Hooks(on_step=along))
+        found = {"task": task} | {f"step {step}": one for step, one in along.found().items()}
+        arrays = {
+            f"{name} {kind}": value
+            for name, one in found.items()
+            for kind, value in (("plain", one.plain.numpy()), ("scaled", one.scaled.numpy()))
+        }
+        arrays["parameters"] = task.parameters.numpy()
+        return Measured(details={"layers": list(task.layers)}, arrays=arrays)
+
+
+def importance(measured: Measured, name: str) -> LayerImportance:
+    """What was weighed, read back."""
+    layers: object = measured.details["layers"]
+    assert isinstance(layers, list)  # noqa: S101 - as `Weighed` wrote it
+    return LayerImportance(
+        layers=tuple(layers),
+        parameters=torch.from_numpy(np.array(measured.arrays["parameters"])),
+        plain=torch.from_numpy(np.array(measured.arrays[f"{name} plain"])),
+        scaled=torch.from_numpy(np.array(measured.arrays[f"{name} scaled"])),
+    )
+
+
+def _identity(output: Tensor, labels: Tensor) -> Tensor:
+    """KEDMI's identity loss, without its weight."""
+    return output.logsumexp(1) - output.gather(1, labels[:, None])[:, 0]
+
+
+def _judged(found: Guesses, folder: Path, rng: Rng) -> dict[str, NDArray[np.float64]]:
+    """Numbers by class."""
+    judges = judging(folder)
+    told = score(found, judges, characters().judges, rng=rng.child("score"), top5=False)
+    n, m = found.images.shape[:2]
+    x, labels = found.images.flatten(0, 1), found.classes.repeat_interleave(m)
+    oracle = GlyphOracle()
+    apart = oracle.distances(x)
+    named = (apart.argmin(1) == labels).double().view(n, m).mean(1)
+    own = apart[torch.arange(len(x)), labels].view(n, m).mean(1)
+    return {
+        "attack": told.by_class["accuracy@1 by all"].double().numpy(),
+        "oracle": named.numpy(),
+        "identity": own.numpy(),
+        "nearest": _nearest(judges[0], x, labels).view(n, m).mean(1).numpy(),
+    }
+
+
+def _nearest(one: Judge, x: Tensor, labels: Tensor) -> Tensor:
+    private = characters().judges
+    assert private.y is not None  # noqa: S101 - characters have classes
+    return nearest_in_class(one(x)[1], labels, one(private.x)[1], private.y)
+
+
+@cache
+def judging(folder: Path) -> tuple[Judge, ...]:
+    """Two families that are not the network's, trained on pictures it never saw."""
+    held = characters()
+    return train_judges(
+        Judges(schedule=Schedule(epochs=10)),
+        held.judges,
+        held.held_out,
+        classes=CLASSES,
+        rng=Rng(0, ("tldmi", "judges")),
+        folder=folder / "tldmi" / "judges",
+    )
+
+
+def _priors(folder: Path) -> Path:
+    return folder / "tldmi" / "priors"

@@ -1,0 +1,86 @@
+"""How much each layer matters to the task and along an attack, and what attacks rebuilt."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from splitveil.audit.store import write_whole
+from splitveil.report.chart import ATTACK_ROLES, Axis, Chart, Marker, Point, Role, Series
+from splitveil.report.html import chart_style
+from splitveil.report.svg import draw
+from splitveil.reproduce.experiment import ArmMissing, Evidence, Scale
+from splitveil.reproduce.tldmi.attacked import SHOWN, Attacked, Weighed, importance
+from splitveil.reproduce.tldmi.claims import ATTACKS, CHOSEN, NONE
+from splitveil.reproduce.tldmi.images import characters
+
+_ZOOM, _LEFT = 2, 150
+_LINES: tuple[tuple[str, Role, Marker, str], ...] = (
+    ("task", Role.BEST, "diamond", ""),
+    ("step 0", ATTACK_ROLES[0], "circle", "2 3"),
+    ("step 200", ATTACK_ROLES[1], "square", "6 3"),
+    ("step 400", ATTACK_ROLES[2], "triangle", ""),
+)
+
+
+def layers(evidence: Evidence, scale: Scale, folder: Path) -> None:
+    """Write tldmi-layers.svg and tldmi-layers-invariant.svg: shares of importance by layer, seed 0.
+
+    Raises:
+        ArmMissing: if it was not weighed.
+    """
+    weighed = evidence.take(Weighed())
+    for score, name in (("fisher", "tldmi-layers"), ("invariant", "tldmi-layers-invariant")):
+        found = {line: importance(weighed, line) for line, *_ in _LINES}
+        label = "F" if score == "fisher" else "I"
+        series = []
+        for line, role, marker, dash in _LINES:
+            shares = found[line].shares("fisher" if score == "fisher" else "invariant").tolist()
+            points = tuple(
+                Point(x=float(k), y=share, low=share, high=share, text=f"{layer}: {share:.3g}")
+                for k, (layer, share) in enumerate(zip(found[line].layers, shares, strict=True))
+            )
+            said = "task" if line == "task" else f"KEDMI, {line}"
+            series.append(Series(name=said, role=role, points=points, marker=marker, dash=dash))
+        chart = Chart(
+            name=name,
+            title=f"Where weights matter: shares of {label} by layer",
+            description="Shares of importance of each layer, for the task and along an attack.",
+            x=Axis(label="layer", scale="category", categories=found["task"].layers),
+            y=Axis(label=f"share of {label}", low=0.0),
+            series=tuple(series),
+        )
+        drawn = draw(chart, width=760.0, height=400.0, name=name, style=chart_style(), heading=True)
+        write_whole(folder / f"{name}.svg", str(drawn).encode())
+
+
+def sheet(evidence: Evidence, scale: Scale, folder: Path) -> None:
+    """Write tldmi-sheet.png: one image of ten characters by each attack, undefended and frozen.
+
+    Raises:
+        ArmMissing: if no attack was run.
+    """
+    private = characters().judges
+    assert private.y is not None  # noqa: S101 - characters have classes
+    each = len(private) // len(private.y.unique())
+    real = private.x[::each][:SHOWN].mul(255).byte().numpy()
+    rows = [("private", real)]
+    for attack in ATTACKS:
+        for defence in (NONE, CHOSEN):
+            found = evidence.find(Attacked(defence=defence, attack=attack))
+            if found is not None:
+                said = attack if defence == NONE else f"{attack}, frozen"
+                rows.append((said, found.arrays["images"]))
+    if len(rows) < 2:
+        raise ArmMissing("no attack was run")
+    cell = real.shape[-1] * _ZOOM
+    size = (_LEFT + SHOWN * (cell + 2), len(rows) * (cell + 2))
+    picture = Image.new("L", size, 255)
+    pen = ImageDraw.Draw(picture)
+    for place, (said, images) in enumerate(rows):
+        top = place * (cell + 2)
+        pen.text((4, top + cell // 2 - 6), said, fill=0)
+        for column, image in enumerate(images):
+            small = Image.fromarray(np.ascontiguousarray(image[0])).resize((cell, cell))
+            picture.paste(small, (_LEFT + column * (cell + 2), top))
+    picture.save(folder / "tldmi-sheet.png", optimize=True)

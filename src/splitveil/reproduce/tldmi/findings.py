@@ -1,0 +1,363 @@
+"""From records to readings: net accuracies over classes and seeds, and what they say."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from splitveil.errors import BadData
+from splitveil.quantities import Quantity
+from splitveil.reproduce.claims import Claim, Finding, Reading
+from splitveil.reproduce.draws import quantity_of, rank_correlation
+from splitveil.reproduce.experiment import Arm, ArmMissing, Evidence, Experiment, Scale
+from splitveil.reproduce.tldmi import claims as c
+from splitveil.reproduce.tldmi.attacked import (
+    STEPS,
+    Attacked,
+    Judged,
+    SharedPrior,
+    Weighed,
+    importance,
+)
+from splitveil.reproduce.tldmi.networks import Body, Network
+from splitveil.rng import Rng
+
+Draws = NDArray[np.float64]
+_RESAMPLES = 4000
+_WORDS = (
+    "classes are independent draws",
+    "seeds are resampled with them, which is narrow for few",
+    "judges and priors are trained once",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Numbers by class (seeds, classes) of many arms, resampled alike."""
+
+    evidence: Evidence
+    scale: Scale
+
+    def attack(self, defence: str, attack: str, name: str = "attack") -> Draws:
+        """Means over classes and seeds, (1 + resamples,), the measured one first."""
+        arms = [
+            Attacked(defence=defence, attack=attack, seed=seed) for seed in range(self.scale.seeds)
+        ]
+        return self._drawn(arms, name, "classes")
+
+    def net(self, defence: str, attack: str) -> Draws:
+        """(A - P) / (1 - P), P of the best public images on the same network."""
+        public = self.attack(defence, attack, "public")
+        found = (self.attack(defence, attack) - public) / np.maximum(1 - public, 1e-9)
+        return np.asarray(found, dtype=np.float64)
+
+    def accuracy(self, defence: str) -> Draws:
+        """Accuracy on pictures held out, resampled."""
+        arms = [Network(defence=defence, seed=seed) for seed in range(self.scale.seeds)]
+        return self._drawn(arms, "right", "pictures")
+
+    def _drawn(self, arms: Sequence[Arm], name: str, of: str) -> Draws:
+        table = np.stack([self.evidence.take(arm).arrays[name] for arm in arms]).astype(np.float64)
+        seeds, n = table.shape
+        shares, weights = _resamples(of, n, seeds)
+        drawn = np.einsum("rs,sn,rn->r", shares, table, weights, optimize=True)
+        return np.concatenate([[table.mean()], drawn])
+
+
+@cache
+def _resamples(of: str, n: int, seeds: int) -> tuple[Draws, Draws]:
+    """Weights of seeds (resamples, seeds) and of classes or pictures (resamples, n)."""
+    generator = Rng(0).child("tldmi", of, n, seeds).numpy()
+    weights = generator.multinomial(n, np.full(n, 1 / n), _RESAMPLES) / n
+    shares = generator.multinomial(seeds, np.full(seeds, 1 / seeds), _RESAMPLES) / seeds
+    return shares, weights
+
+
+def over(top: Draws, bottom: Draws) -> Draws:
+    """Ratio.
+
+    Raises:
+        BadData: if what is divided by is not above 0 in the middle 95 % of its draws: no attack
+            succeeded there, so that nothing can be said of a share of it.
+    """
+    if not float(np.quantile(bottom[1:], 0.025)) > 0 or not bottom[0] > 0:
+        raise BadData("the attack on the undefended network adds nothing to public images")
+    return top / np.where(bottom > 0, bottom, np.nan)
+
+
+def _reading(claim: Claim, which: int, draws: Draws, unit: str = "ratio") -> Reading:
+    return Reading(
+        measured=claim.criteria[which].measured, subject="vgg", quantity=_quantity(draws, unit)
+    )
+
+
+def _beside(measured: str, subject: str, draws: Draws, unit: str = "share") -> Reading:
+    return Reading(measured=measured, subject=subject, quantity=_quantity(draws, unit))
+
+
+def _quantity(draws: Draws, unit: str) -> Quantity:
+    kept = np.concatenate([draws[:1], draws[1:][np.isfinite(draws[1:])]])
+    return quantity_of(kept, unit=unit, n=40, words=_WORDS)
+
+
+Read = Callable[[Table], Sequence[Reading]]
+
+
+def _experiment(claim: Claim, scale: Scale, arms: Sequence[Arm], read: Read) -> Experiment:
+    def judge(evidence: Evidence) -> tuple[Finding, ...]:
+        try:
+            readings = tuple(read(Table(evidence, scale)))
+        except BadData as error:
+            if isinstance(error, ArmMissing):
+                raise
+            return (Finding(claim=claim, note=str(error)),)
+        return (Finding(claim=claim, quantities=readings, seeds=scale.seeds),)
+
+    return Experiment(claims=(claim,), arms=tuple(arms), judge=judge)
+
+
+def _arms(scale: Scale, pairs: Sequence[tuple[str, str]], extra: Sequence[str] = ()) -> list[Arm]:
+    """Bodies, networks and attacks, seed by seed."""
+    defences = list(dict.fromkeys((*(defence for defence, _ in pairs), *extra)))
+    found: list[Arm] = [Judged(), SharedPrior()] if pairs else []
+    for seed in range(scale.seeds):
+        found.append(Body(seed=seed))
+        found += [Network(defence=defence, seed=seed) for defence in defences]
+        found += [Attacked(defence=defence, attack=attack, seed=seed) for defence, attack in pairs]
+    return found
+
+
+def main_claim(scale: Scale) -> Experiment:
+    """C1: how many attacks lose a quarter, and the accuracy lost."""
+    pairs = [(defence, attack) for attack in c.WHITE for defence in (c.NONE, c.CHOSEN)]
+
+    def read(table: Table) -> Sequence[Reading]:
+        ratios, beside = [], []
+        for attack in c.WHITE:
+            none = table.net(c.NONE, attack)
+            beside.append(_beside("net accuracy, none", attack, none))
+            beside.append(_beside("net accuracy, frozen", attack, table.net(c.CHOSEN, attack)))
+            if np.quantile(none[1:], 0.025) > 0:
+                ratios.append(table.net(c.CHOSEN, attack) / np.maximum(none, 1e-9))
+        if len(ratios) < 3:
+            raise BadData(f"{len(ratios)} attacks add to public images, 3 are needed")
+        counted = (np.stack(ratios) <= 0.75).sum(0).astype(np.float64)
+        lost = table.accuracy(c.NONE) - table.accuracy(c.CHOSEN)
+        return [
+            _reading(c.MAIN, 0, counted, "attacks"),
+            _reading(c.MAIN, 1, lost, "share"),
+            *beside,
+        ]
+
+    return _experiment(c.MAIN, scale, _arms(scale, pairs), read)
+
+
+def efficient(scale: Scale) -> Experiment:
+    """C2: leakage cut against accuracy lost; rivals' curves at its accuracy."""
+    defences = (c.NONE, c.CHOSEN, *c.MID, *c.BIDO)
+    pairs = [(defence, c.CHEAP) for defence in defences]
+
+    def read(table: Table) -> Sequence[Reading]:
+        none, own = table.net(c.NONE, c.CHEAP), table.net(c.CHOSEN, c.CHEAP)
+        before, after = table.accuracy(c.NONE), table.accuracy(c.CHOSEN)
+        cost = np.maximum(1 - after / before, 1e-3)  # less than a thousandth counts as that
+        efficiency = (1 - over(own, none)) / cost
+        found = [_reading(c.EFFICIENT, 0, efficiency)]
+        for which, knobs in ((1, c.MID), (2, c.BIDO)):
+            curve = [(before, none)] + [
+                (table.accuracy(knob), table.net(knob, c.CHEAP)) for knob in knobs
+            ]
+            rival = _interpolated(curve, after)
+            found.append(_reading(c.EFFICIENT, which, own - rival, "share"))
+        return found
+
+    return _experiment(c.EFFICIENT, scale, _arms(scale, pairs), read)
+
+
+def _interpolated(curve: Sequence[tuple[Draws, Draws]], at: Draws) -> Draws:
+    """A rival's net accuracy at an accuracy, draw by draw; at its ends the nearest strength's."""
+    x, y = (np.stack([point[side] for point in curve], 1) for side in (0, 1))
+    order = np.argsort(x, axis=1)
+    x, y = np.take_along_axis(x, order, 1), np.take_along_axis(y, order, 1)
+    at = np.clip(at, x[:, 0], x[:, -1])
+    place = np.clip((x <= at[:, None]).sum(1), 1, x.shape[1] - 1)
+    row = np.arange(len(x))
+    low, high = x[row, place - 1], x[row, place]
+    share = np.where(high > low, (at - low) / np.where(high > low, high - low, 1), 0.0)
+    found: Draws = y[row, place - 1] * (1 - share) + y[row, place] * share
+    return found
+
+
+def monotone(scale: Scale) -> Experiment:
+    """C3: net accuracy against frozen layers, none included."""
+    ladder = (c.NONE, *c.LADDER)
+    pairs = [(defence, c.CHEAP) for defence in ladder]
+
+    def read(table: Table) -> Sequence[Reading]:
+        nets = np.stack([table.net(defence, c.CHEAP) for defence in ladder], 1)
+        depth = np.tile(np.arange(len(ladder), dtype=np.float64), (len(nets), 1))
+        return [
+            _reading(c.MONOTONE, 0, rank_correlation(depth, nets)),
+            *(_beside("net accuracy", d, nets[:, k]) for k, d in enumerate(ladder)),
+            *(_beside("accuracy", defence, table.accuracy(defence)) for defence in ladder),
+        ]
+
+    return _experiment(c.MONOTONE, scale, _arms(scale, pairs), read)
+
+
+def matched(scale: Scale) -> Experiment:
+    """C4: stopped early at the same accuracy."""
+    pairs = [(c.CHOSEN, c.CHEAP), (c.EARLY, c.CHEAP)]
+
+    def read(table: Table) -> Sequence[Reading]:
+        apart = table.accuracy(c.EARLY) - table.accuracy(c.CHOSEN)
+        more = table.net(c.EARLY, c.CHEAP) - table.net(c.CHOSEN, c.CHEAP)
+        return [
+            _reading(c.MATCHED, 0, more, "share"),
+            _beside("accuracy, stopped early less frozen", "vgg", apart),
+        ]
+
+    return _experiment(c.MATCHED, scale, _arms(scale, pairs), read)
+
+
+def placed(scale: Scale) -> Experiment:
+    """C5: first against last layers frozen."""
+    pairs = [(c.CHOSEN, c.CHEAP), (c.LAST, c.CHEAP)]
+
+    def read(table: Table) -> Sequence[Reading]:
+        ratio = over(table.net(c.CHOSEN, c.CHEAP), table.net(c.LAST, c.CHEAP))
+        lost = table.accuracy(c.CHOSEN) - table.accuracy(c.LAST)
+        return [_reading(c.PLACED, 0, ratio), _reading(c.PLACED, 1, lost, "share")]
+
+    return _experiment(c.PLACED, scale, _arms(scale, pairs), read)
+
+
+def important(scale: Scale) -> Experiment:
+    """C6: depth of importance, by F_l and by the invariant score; every step beside."""
+    arms = _arms(scale, [], [c.NONE]) + [Weighed(seed=seed) for seed in range(scale.seeds)]
+
+    def read(table: Table) -> Sequence[Reading]:
+        found = []
+        for which, kind in enumerate(("plain", "scaled")):
+            task = _depths(table, "task", kind)
+            for step in STEPS:
+                ratio = _depths(table, f"step {step}", kind) / task
+                if step == STEPS[-1]:
+                    found.append(_reading(c.IMPORTANT, which, ratio))
+                found.append(_beside(f"centroid ratio, {kind}", f"step {step}", ratio, "ratio"))
+        return found
+
+    return _experiment(c.IMPORTANT, scale, arms, read)
+
+
+def _depths(table: Table, name: str, kind: str) -> Draws:
+    """The centroid of importance over resampled classes and seeds, the measured one first."""
+    seeds = range(table.scale.seeds)
+    held = [importance(table.evidence.take(Weighed(seed=seed)), name) for seed in seeds]
+    rows = [(one.plain / one.parameters if kind == "plain" else one.scaled).numpy() for one in held]
+    rows = [one / one.sum(1).mean() for one in rows]  # seeds count alike
+    n, layers = rows[0].shape
+    shares, weights = _resamples("depth", n, len(rows))
+    scores = np.einsum("rs,rn,snl->rl", shares, weights, np.stack(rows), optimize=True)
+    scores = np.concatenate([np.stack(rows).mean((0, 1))[None], scores])
+    found: Draws = scores @ np.linspace(0, 1, layers) / scores.sum(1)
+    return found
+
+
+def farther(scale: Scale) -> Experiment:
+    """C7: distances of what KEDMI rebuilds."""
+    pairs = [(c.NONE, "KEDMI"), (c.CHOSEN, "KEDMI")]
+
+    def read(table: Table) -> Sequence[Reading]:
+        return [
+            _reading(
+                c.FARTHER,
+                which,
+                table.attack(c.CHOSEN, "KEDMI", name) / table.attack(c.NONE, "KEDMI", name),
+            )
+            for which, name in enumerate(("nearest", "identity"))
+        ]
+
+    return _experiment(c.FARTHER, scale, _arms(scale, pairs), read)
+
+
+def ordered(scale: Scale) -> Experiment:
+    """C8: accuracies of attacks on the undefended network, by judges and by the typefaces."""
+    pairs = [(c.NONE, attack) for attack in c.ATTACKS]
+
+    def read(table: Table) -> Sequence[Reading]:
+        seen = {attack: table.attack(c.NONE, attack) for attack in c.ATTACKS}
+        public = table.attack(c.NONE, "GMI", "public")
+        gains = (
+            seen["GMI"] - public,
+            seen["KEDMI"] - seen["GMI"],
+            seen["LOMMA+KEDMI"] - seen["KEDMI"],
+            seen["PLG-MI"] - seen["KEDMI"],
+            seen[c.LABEL] - public,
+        )
+        return [
+            *(_reading(c.ORDERED, which, gain, "share") for which, gain in enumerate(gains)),
+            _beside("accuracy", "best public image", public),
+            *(_beside("accuracy", attack, draws) for attack, draws in seen.items()),
+            *(
+                _beside("named by the typefaces", attack, table.attack(c.NONE, attack, "oracle"))
+                for attack in c.ATTACKS
+            ),
+        ]
+
+    return _experiment(c.ORDERED, scale, _arms(scale, pairs), read)
+
+
+def signed(scale: Scale) -> Experiment:
+    """C9: label smoothing of either sign, and without a schedule."""
+    pairs = [(defence, c.CHEAP) for defence in (c.NONE, c.POSITIVE, c.NEGATIVE)]
+
+    def read(table: Table) -> Sequence[Reading]:
+        none = table.net(c.NONE, c.CHEAP)
+        lost = table.accuracy(c.NONE) - table.accuracy(c.SUDDEN)
+        return [
+            _reading(c.SIGNED, 0, over(table.net(c.POSITIVE, c.CHEAP), none)),
+            _reading(c.SIGNED, 1, over(table.net(c.NEGATIVE, c.CHEAP), none)),
+            _reading(c.SIGNED, 2, lost, "share"),
+            _beside("accuracy", c.NEGATIVE, table.accuracy(c.NEGATIVE)),
+        ]
+
+    return _experiment(c.SIGNED, scale, _arms(scale, pairs, [c.SUDDEN]), read)
+
+
+def adaptive(scale: Scale) -> Experiment:
+    """C10: labels alone against gradients, and the best of all attacks."""
+    attacks = (*c.ATTACKS, c.CHEAP)
+    pairs = [(defence, attack) for attack in attacks for defence in (c.NONE, c.CHOSEN)]
+
+    def read(table: Table) -> Sequence[Reading]:
+        shares, best = [], []
+        for defence in (c.NONE, c.CHOSEN):
+            white = np.stack([table.net(defence, attack) for attack in (*c.WHITE, c.CHEAP)])
+            top = white[white[:, 0].argmax()]  # chosen on the measured numbers alone
+            label = table.net(defence, c.LABEL)
+            shares.append(over(label, top))
+            best.append(top if top[0] >= label[0] else label)
+        return [
+            _reading(c.ADAPTIVE, 0, over(shares[1], shares[0])),
+            _reading(c.ADAPTIVE, 1, over(best[1], best[0])),
+        ]
+
+    return _experiment(c.ADAPTIVE, scale, _arms(scale, pairs), read)
+
+
+def statistics(scale: Scale) -> Experiment:
+    """C12: statistics of frozen layers kept or updated."""
+    pairs = [(c.CHOSEN, c.CHEAP), (c.UPDATED, c.CHEAP)]
+
+    def read(table: Table) -> Sequence[Reading]:
+        more = table.net(c.UPDATED, c.CHEAP) - table.net(c.CHOSEN, c.CHEAP)
+        gained = table.accuracy(c.UPDATED) - table.accuracy(c.CHOSEN)
+        return [
+            _reading(c.STATISTICS, 0, more, "share"),
+            _beside("accuracy, statistics updated less kept", "vgg", gained),
+        ]
+
+    return _experiment(c.STATISTICS, scale, _arms(scale, pairs), read)
