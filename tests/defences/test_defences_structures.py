@@ -13,7 +13,7 @@ from splitveil.errors import BadPlan
 from splitveil.nets.carriers import ChannelGate, SparseCode
 from splitveil.nets.projections import membership
 from splitveil.partition.layout import Layout, Part
-from splitveil.release import PooledNoise, ShuffledTokens
+from splitveil.release import PooledNoise, ReleaseRecipe, ShuffledTokens
 from splitveil.rng import Rng
 
 
@@ -149,6 +149,7 @@ def test_the_learnt_pool_is_that_of_the_kept_epoch() -> None:
     assert part.release is not None
     assert part.modules is not None
     z = maps(50).flatten(1)
+    assert isinstance(part.release.recipe, ReleaseRecipe)
     fitted = part.release.recipe.fit(z)
     assert isinstance(fitted, PooledNoise)
     (pool,) = part.modules.parameters()

