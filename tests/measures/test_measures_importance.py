@@ -49,9 +49,14 @@ def network() -> Net:
     return net
 
 
+def linear() -> Net:
+    with Rng(1).as_global():
+        return Net(nn.Flatten(), nn.Linear(36, CLASSES, bias=False)).double()
+
+
 def test_softmax_regression_has_its_closed_form() -> None:
     x, y = images()
-    net = Net(nn.Flatten(), nn.Linear(36, CLASSES, bias=False)).double()
+    net = linear()
     x = x.double()
     found = layer_importance(net, x, y)
     p = net(x).softmax(1).detach()
@@ -66,7 +71,7 @@ def test_softmax_regression_has_its_closed_form() -> None:
 
 def test_drawn_labels_give_the_fisher_proper() -> None:
     x, y = images(8)
-    net = Net(nn.Flatten(), nn.Linear(36, CLASSES, bias=False)).double()
+    net = linear()
     with torch.no_grad():
         net[1].weight *= 12
     x = x.double().repeat(2000, 1, 1, 1)
