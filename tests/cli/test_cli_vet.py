@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from splitveil.cli import BAD_INPUT, GATE_FAILED, INCONCLUSIVE, run
+from splitveil.cli import BAD_INPUT, GATE_FAILED, run
 from splitveil.errors import BadData
 from splitveil.report.vetting import read_vetting
 from splitveil.vetting import images_digest, shipped_null
@@ -14,15 +14,15 @@ from splitveil.vetting.subject import images_of
 
 
 @pytest.mark.slow
-def test_a_bundled_network_that_is_more_accurate_than_the_panel_is_undecided(
+def test_a_bundled_network_is_consistent_with_the_shipped_panel(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "vgg"
-    assert run(["vet", "vgg", "--out", str(out), "--json"]) == INCONCLUSIVE
+    assert run(["vet", "vgg", "--out", str(out), "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record == json.loads((out / "vet.json").read_text())
-    assert record["answer"] == "INCONCLUSIVE"
-    assert "points less accurate" in record["reasons"][0]
+    assert record["answer"] == "CONSISTENT WITH HONEST"
+    assert not record["reasons"]
     assert len(record["null"]["accuracies"]) >= 39
     assert any("could not be recovered" in text for text in record["cannot_see"])
 

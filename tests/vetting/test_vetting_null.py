@@ -10,6 +10,7 @@ from splitveil.errors import BadData, BadPlan
 from splitveil.quantities import Kind, Quantity
 from splitveil.rng import Rng
 from splitveil.vetting import Answer, Null, judge, roc, shipped_null
+from splitveil.vetting.null import PANELS
 
 NAMES = ("linear_probe", "kernel_probe", "spread")
 
@@ -131,7 +132,7 @@ def test_shipped_panels_hold_39_networks_in_a_few_kilobytes(name: str) -> None:
     assert null.images == images_digest(load_data(None).test)
     assert null.command
     assert min(null.accuracies) > 0.8
-    place = files("splitveil.vetting").joinpath("panels/plain.json")
+    place = files("splitveil.vetting").joinpath(f"panels/{PANELS[name]}.json")
     text = place.read_text(encoding="utf-8")
     assert len(text) < 12_000
     assert json.loads(text)["seed"] == 0
