@@ -30,6 +30,7 @@ from splitveil.reproduce.cem.choosing import (
 from splitveil.reproduce.cem.claims import CLAIMS
 from splitveil.reproduce.cem.clusters import followed
 from splitveil.reproduce.cem.figures import figures
+from splitveil.reproduce.cem.grid import grid
 from splitveil.reproduce.cem.networks import small
 from splitveil.reproduce.cem.rates import rates
 from splitveil.reproduce.cem.strength import strength
@@ -88,7 +89,9 @@ def test_every_claim_is_answered_by_an_experiment_and_stands_on_the_page() -> No
     )
     listed = {name for row in rows for name in row.split(", ")}
     assert {claim.id.removeprefix("cem.") for claim in CLAIMS} <= listed
-    assert f"declared: 75 in all, of {plan.minutes:.0f}" in " ".join(PAGE.read_text().split())
+    assert f"all arms of the three runs together {plan.minutes:.0f}." in " ".join(
+        PAGE.read_text().split()
+    )
 
 
 @pytest.mark.parametrize("base", BASES)
@@ -147,6 +150,22 @@ def test_bases_are_counted_whole_and_missing_ones_stand_for_either() -> None:
     mean = _found(found, "C1e").quantities[0].quantity
     assert mean.value == pytest.approx(1.3**0.8, rel=0.01)
     assert _found(found, "C1e").verdict is Verdict.HOLDS
+
+
+def test_the_grid_is_averaged_over_every_base_and_kind_of_images() -> None:
+    gains = {"fashion-mnist": 1.0, "mnist": 1.2, "emoji": 1.2, "faces": 1.44}
+
+    def plant(arm: Attacked) -> Measured | None:
+        return _arm(arm, 0.015 * (gains[arm.data] if arm.form == OURS else 1))
+
+    found = _found(grid(SCALE).findings(Planted(plant)), "C1i")
+    assert found.quantities[0].quantity.value == pytest.approx(1.2, rel=0.005)
+    assert found.verdict is Verdict.HOLDS
+    kinds = {one.measured: one.quantity.value for one in found.quantities}
+    assert kinds["mean ratio, faces"] == pytest.approx(1.44, rel=0.01)
+    del gains["emoji"]
+    missing = grid(SCALE).findings(Planted(lambda arm: plant(arm) if arm.data in gains else None))
+    assert not _found(missing, "C1i").quantities
 
 
 def test_strength_ranks_and_clusters_that_follow() -> None:

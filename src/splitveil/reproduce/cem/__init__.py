@@ -4,6 +4,7 @@ from splitveil.reproduce.cem.bases import bases, elsewhere, larger, noise, signs
 from splitveil.reproduce.cem.claims import CLAIMS
 from splitveil.reproduce.cem.clusters import followed, shape
 from splitveil.reproduce.cem.figures import figures
+from splitveil.reproduce.cem.grid import grid
 from splitveil.reproduce.cem.networks import REVISION
 from splitveil.reproduce.cem.strength import strength
 from splitveil.reproduce.experiment import Make, Paper
@@ -17,6 +18,7 @@ MAKES: tuple[Make, ...] = (
     larger,
     shape,
     signs,
+    grid,
 )
 
 PAPER = Paper(

@@ -50,9 +50,9 @@ def noise(scale: Scale) -> Experiment:
         seen = _seen(evidence, FASHION, "noise", scale, (PLAIN, *FORMS))
         ours, published, bare = (seen[form] for form in (OURS, PUBLISHED, PLAIN))
         found = {
-            claims.NOISE_OURS: [_gain(ours, bare, "noise", OURS), *beside(seen)],
-            claims.NOISE_PUBLISHED: [_gain(published, bare, "noise", PUBLISHED)],
-            claims.COST: [_lost(seen[form], bare, form) for form in FORMS],
+            claims.NOISE_OURS: [gain(ours, bare, "noise", OURS), *beside(seen)],
+            claims.NOISE_PUBLISHED: [gain(published, bare, "noise", PUBLISHED)],
+            claims.COST: [lost(seen[form], bare, form) for form in FORMS],
             claims.DIRECT: [
                 Reading(
                     measured=claims.DIRECT.criteria[0].measured,
@@ -113,10 +113,10 @@ def _place(name: str, one: dict[str, Seen]) -> list[Reading]:
     """What stands beside a claim over several places: gains, cost, and the numbers themselves."""
     found = []
     for form in (form for form in FORMS if form in one):
-        gain = ln_ratio(one[form], one[PLAIN], name, form)
+        raised = ln_ratio(one[form], one[PLAIN], name, form)
         subject = f"{name}, {form}"
-        found.append(Reading(measured="ln ratio of errors", subject=subject, quantity=gain))
-        found.append(_lost(one[form], one[PLAIN], subject))
+        found.append(Reading(measured="ln ratio of errors", subject=subject, quantity=raised))
+        found.append(lost(one[form], one[PLAIN], subject))
     if PUBLISHED in one:
         direct = ln_ratio(one[OURS], one[PUBLISHED], name, "direct")
         found.append(
@@ -133,7 +133,7 @@ def elsewhere(scale: Scale) -> Experiment:
 
     def judge(evidence: Evidence) -> tuple[Finding, ...]:
         seen, note = those_run(evidence, PLACES[len(ALL) :], scale)
-        readings = [_gain(one[OURS], one[PLAIN], name) for name, one in seen.items()]
+        readings = [gain(one[OURS], one[PLAIN], name) for name, one in seen.items()]
         readings += [reading for name, one in seen.items() for reading in _place(name, one)]
         seeds = scale.seeds if seen else 0
         return (Finding(claim=claims.DATA, quantities=tuple(readings), seeds=seeds, note=note),)
@@ -166,8 +166,8 @@ def larger(scale: Scale) -> Experiment:
             except ArmMissing as error:
                 missing.append(str(error))
                 continue
-            readings.append(_gain(seen[OURS], seen[PLAIN], name))
-            readings.append(_lost(seen[OURS], seen[PLAIN], name))
+            readings.append(gain(seen[OURS], seen[PLAIN], name))
+            readings.append(lost(seen[OURS], seen[PLAIN], name))
             readings += beside(seen, name)
         return (
             Finding(
@@ -263,12 +263,14 @@ def _seen(
     return found
 
 
-def _gain(top: Seen, bottom: Seen, subject: str, form: str = OURS) -> Reading:
+def gain(top: Seen, bottom: Seen, subject: str, form: str = OURS) -> Reading:
+    """The ln ratio of errors, with the price over without."""
     found = ln_ratio(top, bottom, subject, form)
     return Reading(measured=claims.GAIN, subject=subject, quantity=found)
 
 
-def _lost(top: Seen, bottom: Seen, subject: str) -> Reading:
+def lost(top: Seen, bottom: Seen, subject: str) -> Reading:
+    """The difference in accuracy, with the price less without."""
     return Reading(
         measured=claims.COST.criteria[0].measured,
         subject=subject,
