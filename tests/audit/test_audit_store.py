@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from audit_toys import outcome
 
-from splitveil.audit.store import Store, open_run, write_whole
+from splitveil.audit.store import Store, open_run
 from splitveil.errors import BadInput, BadPlan, StorageFailed
 from splitveil.records import Outcome
+from splitveil.storage import write_whole
 
 
 def filled(path: Path, count: int = 3) -> list[Outcome]:

@@ -20,13 +20,14 @@ from splitveil.audit.plan import (
     default_folder,
 )
 from splitveil.audit.run import run_audit
-from splitveil.audit.store import Run, storing
+from splitveil.audit.store import Run
 from splitveil.audit.subject import load_model_and_data, wrap
 from splitveil.data import Splits
 from splitveil.errors import BadPlan
 from splitveil.models import LoadedModel, load_model
 from splitveil.records import Outcome, Status
 from splitveil.release import ReleaseRecipe
+from splitveil.storage import storing
 
 
 class Results:

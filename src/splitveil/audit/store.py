@@ -16,8 +16,7 @@ import errno
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,59 +27,7 @@ from safetensors.numpy import load, save
 
 from splitveil.errors import BadInput, BadPlan, StorageFailed
 from splitveil.records import Outcome, digest
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_PRIVATE = 0o600
-
-
-@contextmanager
-def storing(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals into one line with a remedy.
-
-    Raises:
-        StorageFailed: in place of any OSError.
-    """
-    try:
-        yield
-    except OSError as error:
-        remedy = (
-            "free space there or choose another folder, then run the same command to go on"
-            if error.errno in _FULL
-            else "check the folder and its permissions, or choose another"
-        )
-        reason = error.strerror or str(error)
-        raise StorageFailed(f"cannot store {path}: {reason}; {remedy}") from error
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a kill leaves the old one or the new one, never a part.
-
-    Raises:
-        StorageFailed: if it cannot be written; nothing of it is left behind.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with storing(path):
-        try:
-            handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE)
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-        _flush_folder(path.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut, where folders can be opened at all."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+from splitveil.storage import PRIVATE, storing, write_whole
 
 
 def _json_bytes(data: Mapping[str, Any]) -> bytes:
@@ -192,7 +139,7 @@ class Store(Run):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = FileLock(path / ".lock", timeout=0, mode=_PRIVATE)
+        self._lock = FileLock(path / ".lock", timeout=0, mode=PRIVATE)
 
     def __enter__(self) -> "Store":
         """Make the folder if need be and take its lock.
@@ -265,7 +212,7 @@ class Store(Run):
         line = json.dumps(outcome.to_json(), allow_nan=False, separators=(",", ":")).encode()
         line += b"\n"
         with storing(file):
-            handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _PRIVATE)
+            handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE)
             try:
                 before = os.fstat(handle).st_size
                 try:

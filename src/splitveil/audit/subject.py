@@ -10,13 +10,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from splitveil.audit.plan import AuditPlan
-from splitveil.audit.store import storing
 from splitveil.data import LabelledImages, Splits, SplitSizes, load_data
 from splitveil.errors import BadModel, BadPlan, StorageFailed
 from splitveil.models import LoadedModel, PixelModel, load_model
 from splitveil.models.weights import model_digest
 from splitveil.partition import Cut, CutKind, Traced, trace
 from splitveil.rng import Rng
+from splitveil.storage import storing
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,6 @@ import torch
 from safetensors.numpy import save
 from torch import Tensor, nn
 
-from splitveil.class_inversion import files
 from splitveil.class_inversion.access import Access, Level
 from splitveil.class_inversion.attack import ClassInversion
 from splitveil.class_inversion.evaluation import (
@@ -39,6 +38,7 @@ from splitveil.data import LabelledImages
 from splitveil.errors import AuditError, BadPlan
 from splitveil.rng import Rng
 from splitveil.shapes import Images
+from splitveil.storage import write_whole
 
 RESULTS, SHEET = "class-inversion.json", "sheet.safetensors"
 _SHOWN = 10
@@ -300,7 +300,7 @@ class _Room:
                 "curve": [vars(point) for point in points],
                 "seconds_to": {f"{share:g}": seconds_to(points, share) for share in _SUCCESS},
             }
-            files.write_bytes(kept, (json.dumps(told) + "\n").encode())
+            write_whole(kept, (json.dumps(told) + "\n").encode())
         if not kept.is_file():
             return {"curve": [], "seconds_to": {}}
         found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
@@ -321,9 +321,9 @@ class _Room:
     def write(self, record: dict[str, Any]) -> None:
         """Replace the record and the pictures."""
         text = json.dumps(_plain(record), indent=1, ensure_ascii=False, allow_nan=False)
-        files.write_bytes(self.folder / RESULTS, (text + "\n").encode())
+        write_whole(self.folder / RESULTS, (text + "\n").encode())
         pictures = {name: np.ascontiguousarray(x.numpy()) for name, x in self.shown.items()}
-        files.write_bytes(self.folder / SHEET, save(pictures))
+        write_whole(self.folder / SHEET, save(pictures))
 
 
 def _plain(value: Any) -> Any:

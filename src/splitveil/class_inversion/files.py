@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from splitveil.errors import BadPlan, StorageFailed
+from splitveil.errors import BadPlan
+from splitveil.storage import write_whole
 
 _KEY = "splitveil"
 
@@ -26,30 +26,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], described: Mapping[str, Any
         {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()},
         {_KEY: json.dumps(described, sort_keys=True)},
     )
-    write_bytes(path, content)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, readable by its owner only.
-
-    Raises:
-        StorageFailed: if it cannot be written.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise StorageFailed(
-            f"cannot store {path}: {error.strerror or error}; free space or choose another "
-            "folder, then run again to go on"
-        ) from error
+    write_whole(path, content)
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

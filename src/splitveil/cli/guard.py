@@ -228,9 +228,9 @@ def _measure(
 
     import torch
 
-    from splitveil.audit.store import write_whole
     from splitveil.errors import BadPlan
     from splitveil.rng import Rng
+    from splitveil.storage import write_whole
     from splitveil.vetting import guard_null
 
     if file is None or not networks:

@@ -194,10 +194,10 @@ def _write(
     from safetensors.torch import save
 
     from splitveil import __version__
-    from splitveil.audit.store import write_whole
     from splitveil.models import PixelModel
     from splitveil.models.grafts import KEY
     from splitveil.release.stored import release_bytes
+    from splitveil.storage import write_whole
 
     assert isinstance(found.network, PixelModel)  # noqa: S101 - a copy of what load_model gave
     state = found.network.network.state_dict()
@@ -246,8 +246,8 @@ def _release(found: "Hardened") -> Any:
 
 
 def _draw(out: Path, others: list[Any]) -> None:
-    from splitveil.audit.store import write_whole
     from splitveil.report.vortex import read_trace, vortex_charts, vortex_figure
+    from splitveil.storage import write_whole
 
     traces = [read_trace(out), *others]
     write_whole(out / "vortex.svg", vortex_figure(traces).encode())

@@ -343,8 +343,8 @@ def _others(name: str) -> tuple[str, ...]:
 def _complete(out: Path, record: dict[str, Any], model: dict[str, Any], given: _Given) -> None:
     """Say in the record what the library cannot know: names."""
     from splitveil import __version__
-    from splitveil.audit.store import write_whole
     from splitveil.class_inversion.campaign import RESULTS
+    from splitveil.storage import write_whole
 
     record |= {
         "splitveil": __version__,

@@ -44,13 +44,13 @@ def profile(
 
     from splitveil import __version__
     from splitveil.audit.environment import this_environment
-    from splitveil.audit.store import write_whole
     from splitveil.cli.cuts import example_for
     from splitveil.errors import BadPlan, UnsupportedCut
     from splitveil.models import load_model
     from splitveil.partition import measure_costs, trace
     from splitveil.select.profile import KIND
     from splitveil.select.units import written
+    from splitveil.storage import write_whole
 
     loaded = load_model(model, **options.loading(weights, mean, std, output))
     place = device or "cpu"

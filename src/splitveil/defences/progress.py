@@ -1,7 +1,6 @@
 """A hardening on disk: one file, replaced whole after every epoch."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from splitveil.defences.watch import EpochState
-from splitveil.errors import BadPlan, StorageFailed
+from splitveil.errors import BadPlan
+from splitveil.storage import write_whole
 from splitveil.training import Checkpoint
 
 NAME = "checkpoint.safetensors"
@@ -56,20 +56,7 @@ class Progress:
             {k: v.clone().contiguous() for k, v in tensors.items()},
             {"splitveil": json.dumps(described)},
         )
-        beside = folder / f".{NAME}.{os.getpid()}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with beside.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(folder / NAME)
-        except OSError as error:
-            beside.unlink(missing_ok=True)
-            raise StorageFailed(
-                f"cannot store {folder / NAME}: {error.strerror or error}; free space or choose "
-                "another folder, then run again to go on"
-            ) from error
+        write_whole(folder / NAME, content)
 
     @staticmethod
     def load(folder: Path, plan: str) -> "Progress | None":

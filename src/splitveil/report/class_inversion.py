@@ -9,7 +9,6 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from splitveil.audit.store import write_whole
 from splitveil.errors import BadData
 from splitveil.quantities import Quantity
 from splitveil.report.html import page_from
@@ -18,6 +17,7 @@ from splitveil.report.pictures import Picture, Row, sheet_png
 from splitveil.report.story import Fact
 from splitveil.report.tables import EMPTY, Cell, Column, Table, shown_quantity
 from splitveil.report.wording import check_wording, text_of_page
+from splitveil.storage import write_whole
 
 _AGREED = "accuracy@1 by all"
 _ENLARGED = 3

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from splitveil.audit.store import write_whole
 from splitveil.errors import BadData
 from splitveil.quantities import Quantity
 from splitveil.report.chart import ATTACK_ROLES, Axis, Chart, Marker, Point, Role, Rule, Series
@@ -17,6 +16,7 @@ from splitveil.report.numbers import number
 from splitveil.report.svg import draw
 from splitveil.report.tables import Cell, Column, Table, shown_quantity
 from splitveil.report.wording import check_wording, text_of_page
+from splitveil.storage import write_whole
 
 _MARKERS: tuple[Marker, ...] = ("circle", "square", "triangle", "diamond", "cross")
 _DASHES = ("", "7 4", "2 3", "7 3 2 3", "1 4")

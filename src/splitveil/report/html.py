@@ -12,7 +12,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from splitveil.audit.store import storing, write_whole
 from splitveil.errors import BadPlan
 from splitveil.report import figures, proved, story, tables
 from splitveil.report.chart import Chart
@@ -25,6 +24,7 @@ from splitveil.report.reading import Report, read_report
 from splitveil.report.svg import draw
 from splitveil.report.words import check_page
 from splitveil.report.zone import zone_section
+from splitveil.storage import storing, write_whole
 
 _SIZES = {
     "leakage": (("wide", 990.0, 400.0), ("middle", 640.0, 360.0), ("narrow", 300.0, 320.0)),

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from splitveil.audit.store import write_whole
 from splitveil.errors import BadData
 from splitveil.quantities import Quantity
 from splitveil.report.chart import Axis, Chart, Point, Role, Rule, Series
@@ -18,6 +17,7 @@ from splitveil.report.story import Fact, KeyFigure
 from splitveil.report.svg import draw
 from splitveil.report.tables import EMPTY, Cell, Column, Table, shown_quantity
 from splitveil.report.wording import check_wording, text_of_page
+from splitveil.storage import write_whole
 
 LABELS = {
     "linear_probe": ("T3, linear probe", "what a linear map reads off, of the widest components"),

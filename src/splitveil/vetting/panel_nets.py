@@ -13,7 +13,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from splitveil.audit.store import storing
 from splitveil.data import LabelledImages
 from splitveil.errors import BadData, BadPlan
 from splitveil.malicious import MultiClass, train_malicious
@@ -21,6 +20,7 @@ from splitveil.models import PixelModel
 from splitveil.models.weights import fit_weights
 from splitveil.nets.small_pair import SmallDecoder
 from splitveil.rng import Rng
+from splitveil.storage import storing
 from splitveil.training import Schedule
 from splitveil.vetting.shadows import Recipe, small_network, train_shadow
 

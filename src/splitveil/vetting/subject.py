@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from splitveil import __version__
 from splitveil.audit.plan import AuditPlan, DataSettings, ModelSettings
-from splitveil.audit.store import storing, write_whole
 from splitveil.audit.subject import load_model_and_data
 from splitveil.data import LabelledImages, Splits, SplitSizes, load_data
 from splitveil.errors import BadData, BadPlan
 from splitveil.models import check_accuracy, class_order_hint
 from splitveil.naming import is_reference
 from splitveil.rng import Rng
+from splitveil.storage import storing, write_whole
 from splitveil.vetting.against_shadows import MOST_IMAGES, shadow_maker, shadow_null, vet
 from splitveil.vetting.material import training_images
 from splitveil.vetting.null import Null, shipped_null

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from splitveil.audit.store import write_whole
+from splitveil.storage import write_whole
 
 
 class Clock:

@@ -17,12 +17,12 @@ from splitveil.audit.compare.rows import Row, dropped, levels, summary
 from splitveil.audit.compare.seek import seek
 from splitveil.audit.compare.span import Span
 from splitveil.audit.plan import ThreatSettings
-from splitveil.audit.store import storing, write_whole
 from splitveil.audit.workbench import one_thread
 from splitveil.data import Splits
 from splitveil.data.training import TrainingImages
 from splitveil.errors import AuditError, BadPlan
 from splitveil.models import LoadedModel
+from splitveil.storage import storing, write_whole
 from splitveil.training import Schedule
 
 Say = Callable[[str], None]

@@ -36,13 +36,13 @@ from splitveil.audit.pairs.reading import (
     read_labels,
 )
 from splitveil.audit.scoring import CHUNK, Rebuilt, numbers_of, similarity
-from splitveil.audit.store import storing, write_whole
 from splitveil.audit.verdict import word_of
 from splitveil.audit.workbench import one_thread
 from splitveil.errors import BadData, BadPlan
 from splitveil.measures import mse_per_image
 from splitveil.quantities import Quantity
 from splitveil.rng import Rng
+from splitveil.storage import storing, write_whole
 from splitveil.threat import Auxiliary, only_pairs
 
 _FORMAT = "splitveil challenge 1"

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from splitveil.audit.store import write_whole
 from splitveil.report.chart import ATTACK_ROLES, Axis, Chart, Marker, Point, Rule, Series
 from splitveil.report.html import chart_style
 from splitveil.report.svg import draw
@@ -12,6 +11,7 @@ from splitveil.reproduce.cem.bases import PLACES, those_run
 from splitveil.reproduce.cem.choosing import OURS, PLAIN, PUBLISHED
 from splitveil.reproduce.cem.evidence import Seen, ln_ratio
 from splitveil.reproduce.experiment import ArmMissing, Evidence, Scale
+from splitveil.storage import write_whole
 
 PAPER = {"paper's smallest mean gain": 1.129, "paper's largest": 1.482}
 _FORMS: dict[str, tuple[str, Marker]] = {

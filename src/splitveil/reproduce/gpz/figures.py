@@ -6,7 +6,6 @@ from typing import TypeAlias
 
 import numpy as np
 
-from splitveil.audit.store import write_whole
 from splitveil.quantities import Quantity
 from splitveil.report.chart import ATTACK_ROLES, Axis, Chart, Marker, Point, Rule, Series
 from splitveil.report.html import chart_style
@@ -17,6 +16,7 @@ from splitveil.reproduce.gpz.claims import NETWORKS
 from splitveil.reproduce.gpz.places import PLACES
 from splitveil.reproduce.gpz.zone import places_of
 from splitveil.rng import Rng
+from splitveil.storage import write_whole
 
 Rows: TypeAlias = dict[str, list[tuple[float, Quantity, str]]]
 

@@ -24,13 +24,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from splitveil.audit.store import write_whole
 from splitveil.data import DuplicateReport, LabelledImages, Splits, TrainingImages
 from splitveil.data.division import divide
 from splitveil.data.fashion_mnist import read_installed, read_training
 from splitveil.data.pixels import Fit, PixelPlan, RawImages
 from splitveil.errors import BadData, UnknownName
 from splitveil.rng import Rng
+from splitveil.storage import write_whole
 
 SIZE = 32
 CATEGORIES = (

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from splitveil.audit.store import write_whole
 from splitveil.report.chart import ATTACK_ROLES, Axis, Chart, Marker, Point, Role, Series
 from splitveil.report.html import chart_style
 from splitveil.report.svg import draw
@@ -13,6 +12,7 @@ from splitveil.reproduce.experiment import ArmMissing, Evidence, Scale
 from splitveil.reproduce.tldmi.attacked import SHOWN, Attacked, Weighed, importance
 from splitveil.reproduce.tldmi.claims import ATTACKS, CHOSEN, NONE
 from splitveil.reproduce.tldmi.images import characters
+from splitveil.storage import write_whole
 
 _ZOOM, _LEFT = 2, 150
 _LINES: tuple[tuple[str, Role, Marker, str], ...] = (

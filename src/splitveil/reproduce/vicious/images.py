@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from torch.nn.functional import avg_pool2d, pad
 
-from splitveil.audit.store import write_whole
 from splitveil.data import LabelledImages
 from splitveil.errors import BadData, UnknownName
 from splitveil.estimators import Whitening
 from splitveil.malicious import MultiAttribute, MultiClass, Task
 from splitveil.reproduce.gpz.sources import CATEGORIES, drawn_face, needed, parts_of, source
 from splitveil.rng import Rng
+from splitveil.storage import write_whole
 
 ATTRIBUTES = (
     "male",
