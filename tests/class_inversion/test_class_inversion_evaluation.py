@@ -17,6 +17,7 @@ from splitveil.class_inversion.evaluation import (
     Judges,
     Point,
     Score,
+    agreed,
     best_public,
     judge,
     kernel_distance,
@@ -106,6 +107,28 @@ def test_images_that_please_one_judge_alone_do_not_count_for_all() -> None:
     assert found.quantities["accuracy@1 by first"].value == 1
     assert found.quantities["accuracy@1 by other"].value == 0
     assert found.quantities["accuracy@1 by all"].value == 0
+
+
+def test_what_judges_agree_on_alone_is_that_of_the_whole_score() -> None:
+    shown = torch.arange(CLASSES)[:, None].repeat(1, 4)
+    shown[0], shown[1, :2] = 5, 0
+    judges = [sure(), sure("again")]
+    assert torch.equal(
+        agreed(guesses(shown), judges), scored(shown, judges).by_class["accuracy@1 by all"]
+    )
+    lost = Inversion(
+        classes=torch.arange(CLASSES),
+        images=guesses(shown).images,
+        latents=torch.zeros(CLASSES, 4, 1),
+        found=torch.arange(CLASSES) != 2,
+        steps=torch.ones(CLASSES),
+        queries=0,
+        seconds=0.0,
+        processor_seconds=0.0,
+    )
+    assert agreed(lost, judges).tolist() == [0, 0.5, 0, 1, 1, 1]
+    with pytest.raises(BadPlan, match="judges"):
+        agreed(lost, [])
 
 
 def test_where_every_class_is_right_the_interval_is_that_of_so_many_classes() -> None:

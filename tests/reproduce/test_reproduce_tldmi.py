@@ -13,13 +13,21 @@ import torch
 from splitveil.errors import BadData
 from splitveil.reproduce import Evidence, Finding, Measured, Scale, Verdict, load_paper
 from splitveil.reproduce.bench import Bench
+from splitveil.reproduce.draws import student_weights
 from splitveil.reproduce.experiment import Arm, ArmMissing
 from splitveil.reproduce.tldmi import claims as c
-from splitveil.reproduce.tldmi.attacked import STEPS, Attacked, Weighed
+from splitveil.reproduce.tldmi.attacked import (
+    STEPS,
+    Attacked,
+    Judged,
+    SharedPrior,
+    Weighed,
+)
 from splitveil.reproduce.tldmi.figures import layers, sheet
 from splitveil.reproduce.tldmi.findings import _interpolated, over
 from splitveil.reproduce.tldmi.images import CLASSES, characters
 from splitveil.reproduce.tldmi.networks import Body, Network
+from splitveil.reproduce.tldmi.table import drawn
 from splitveil.rng import Rng
 from splitveil.training import Schedule
 
@@ -148,6 +156,80 @@ def test_missing_arms_and_attacks_that_add_nothing_leave_claims_undecided() -> N
     for key in ("C1", "C2", "C5", "C9", "C10"):
         assert found[key].verdict is Verdict.UNDECIDED, key
         assert "public images" in found[key].note
+
+
+def test_what_compares_no_like_with_like_is_undecided() -> None:
+    def apart(arm: Any) -> Measured | None:
+        found = claimed(arm)
+        if isinstance(arm, Network) and arm.defence == c.EARLY:
+            return Measured(arrays={"right": near(0.8, "right", n=800)})
+        if isinstance(arm, Attacked) and arm.defence == c.NONE and found is not None:
+            return Measured(arrays={**found.arrays, "attack": found.arrays["public"]})
+        return found
+
+    found = judged(apart)
+    assert found["C4"].verdict is Verdict.UNDECIDED
+    assert "stopped early" in found["C4"].note
+    # nothing to lose: no change of it is small
+    for key in ("C3", "C12"):
+        assert found[key].verdict is Verdict.UNDECIDED, key
+        assert "public images" in found[key].note
+
+
+def test_draws_cover_the_mean_of_other_classes_and_other_seeds() -> None:
+    """Three seeds: resampling them would miss far more often than one time in twenty."""
+    generator = np.random.default_rng(0)
+    hits, narrow, of = 0, 0, 400
+    for _ in range(of):
+        seeds, classes = generator.normal(0, 0.1, (3, 1)), generator.normal(0, 0.3, CLASSES)
+        first = 0.5 + seeds + classes + generator.normal(0, 0.1, (3, CLASSES))
+        second = 0.4 + 0.5 * seeds + classes + generator.normal(0, 0.1, (3, CLASSES))
+        draws = drawn(first, "classes") - drawn(second, "classes")
+        low, high = np.quantile(draws[1:], [0.025, 0.975])
+        hits += low <= 0.1 <= high
+        again = (first - second)[generator.integers(0, 3, (2000, 3))].mean((1, 2))
+        low, high = np.quantile(again, [0.025, 0.975])
+        narrow += low <= 0.1 <= high
+    assert hits / of >= 0.93
+    assert narrow / of < 0.85
+
+
+def test_means_of_draws_are_exact_and_seeds_move_all_numbers_together() -> None:
+    table = np.arange(12, dtype=np.float64).reshape(2, 6)
+    draws = drawn(table, "classes")
+    assert draws[0] == 5.5
+    # two seeds six apart: the standard error between them is 3, and the law's scale with it
+    constant = np.repeat([[0.0], [6.0]], 6, 1)
+    shifts = drawn(constant, "classes")[1:] - 3
+    assert np.median(np.abs(shifts)) == pytest.approx(3, rel=0.1)
+    assert drawn(2 * constant, "pictures")[1:] - 6 == pytest.approx(2 * shifts)
+    # one seed: classes alone
+    assert drawn(constant[:1], "classes") == pytest.approx(0)
+    with pytest.raises(BadData, match="two or more"):
+        student_weights(1, Rng(0))
+
+
+def test_every_interval_says_which_seeds_stand_behind_it() -> None:
+    for seeds, said in ((1, "holds for this one network"), (3, "3 networks")):
+        plan = load_paper("tldmi").plan(Scale(seeds=seeds))
+        for finding in plan.findings(Planted(claimed)):
+            assert finding.quantities
+            for one in finding.quantities:
+                assert any(said in word for word in one.quantity.assumptions), finding.claim.id
+
+
+def test_seeds_share_judges_and_the_prior_and_claims_take_their_own_arms_alone() -> None:
+    paper = load_paper("tldmi")
+    arms = paper.plan(Scale(seeds=3), ("C3", "C4", "C5", "C9", "C12")).arms
+    assert [arms.count(one) for one in (Judged(), SharedPrior())] == [1, 1]
+    attacks = [one for one in arms if isinstance(one, Attacked)]
+    assert {one.attack for one in attacks} == {c.CHEAP}
+    assert {one.seed for one in attacks} == {0, 1, 2}
+    assert not any(isinstance(one, Weighed) for one in arms)
+    one_seed = paper.plan(Scale(seeds=1), ("C3", "C4", "C5", "C9", "C12")).arms
+    assert set(one_seed) < set(arms)
+    kinds = {Judged, SharedPrior, Body, Network, Attacked}
+    assert {type(one) for one in arms} == kinds
 
 
 def test_rivals_are_compared_at_the_same_accuracy() -> None:

@@ -78,14 +78,30 @@ def _shifts(units: NDArray[np.float64], rng: Rng, resamples: int) -> NDArray[np.
     count = len(units)
     if count < 2:
         return np.zeros((resamples, units.shape[1]))
-    generator = rng.numpy()
     away = units - units.mean(0)
+    weights = student_weights(count, rng, resamples)
+    shifts: NDArray[np.float64] = weights @ away / np.sqrt(count * (count - 1))
+    return shifts
+
+
+def student_weights(count: int, rng: Rng, resamples: int = RESAMPLES) -> NDArray[np.float64]:
+    """Normal (resamples, count) over a common chi: with Student's tails of count - 1 degrees.
+
+    w (units - mean) / √(count (count - 1)) is a shift of the mean of units, drawn from Student's
+    law with their own error. The same weights for several numbers of the same units keep their
+    covariance.
+
+    Raises:
+        BadData: if there are fewer than two units.
+    """
+    if count < 2:
+        raise BadData(f"the deviation between units needs two or more, got {count}")
+    generator = rng.numpy()
     weights = generator.standard_normal((resamples, count))
     tails = np.sqrt((count - 1) / generator.chisquare(count - 1, resamples))
     # far beyond the quantiles in use, so that no draw of two seeds overflows
     weights *= np.minimum(tails, _WILDEST)[:, None]
-    shifts: NDArray[np.float64] = weights @ away / np.sqrt(count * (count - 1))
-    return shifts
+    return weights
 
 
 def quantity_of(

@@ -10,7 +10,12 @@ from splitveil.class_inversion.evaluation.distances import (
 from splitveil.class_inversion.evaluation.judges import Judge, Judges, judge, train_judges
 from splitveil.class_inversion.evaluation.over_classes import mean_over_classes, net_accuracy
 from splitveil.class_inversion.evaluation.robust import robust_accuracy
-from splitveil.class_inversion.evaluation.score import IdentityOracle, Score, score
+from splitveil.class_inversion.evaluation.score import (
+    IdentityOracle,
+    Score,
+    agreed,
+    score,
+)
 
 __all__ = [
     "Baseline",
@@ -20,6 +25,7 @@ __all__ = [
     "Judges",
     "Point",
     "Score",
+    "agreed",
     "best_public",
     "judge",
     "kernel_distance",

@@ -98,9 +98,7 @@ def score(
     if private.y is None:
         raise BadData("private images need labels to compare with")
     n, m = found.images.shape[:2]
-    labels = found.classes.repeat_interleave(m)
-    images = found.images.flatten(0, 1)
-    begun = getattr(found, "found", torch.ones(n, dtype=torch.bool)).repeat_interleave(m)
+    labels, images, begun = _flat(found)
     hits: list[Tensor] = []
     quantities: dict[str, Quantity] = {}
     by_class: dict[str, Tensor] = {}
@@ -133,6 +131,28 @@ def score(
             apart, rng.child("identity"), unit="identity distance", images=m
         )
     return Score(quantities=quantities, by_class=by_class)
+
+
+def agreed(found: Guesses, judges: Sequence[Judge]) -> Float[Tensor, " n"]:
+    """Share of each class's images that every judge takes for it, float64; nothing else is scored.
+
+    Classes without a start count as failures. It is the "accuracy@1 by all" of `score`.
+
+    Raises:
+        BadPlan: if there are no judges.
+    """
+    if not judges:
+        raise BadPlan("reconstructions are scored by judges: train one or more")
+    labels, images, begun = _flat(found)
+    hits = [(_rank(one(images)[0], labels) < 1) & begun for one in judges]
+    return _shares(torch.stack(hits).all(0), found.images.shape[1])
+
+
+def _flat(found: Guesses) -> tuple[Tensor, Tensor, Tensor]:
+    """Labels, images, and whether their class had a start, one a row."""
+    n, m = found.images.shape[:2]
+    begun = getattr(found, "found", torch.ones(n, dtype=torch.bool)).repeat_interleave(m)
+    return found.classes.repeat_interleave(m), found.images.flatten(0, 1), begun
 
 
 def _rank(logits: Tensor, labels: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from splitveil.class_inversion import (
     ClassInversion,
     Draws,
     Hooks,
+    Inversion,
     brep_mi,
     gmi,
     invert,
@@ -27,12 +28,11 @@ from splitveil.class_inversion import (
 from splitveil.class_inversion.evaluation import (
     Judge,
     Judges,
+    agreed,
     best_public,
     nearest_in_class,
-    score,
     train_judges,
 )
-from splitveil.class_inversion.evaluation.score import Guesses
 from splitveil.data.glyphs import GlyphOracle
 from splitveil.measures.fisher import ImportanceAlong, LayerImportance, layer_importance
 from splitveil.models.reference import vgg
@@ -125,16 +125,21 @@ class Attacked(Arm):
         students = (
             ()
             if recipe.students is None
-            else teach(recipe.students, public, target, rng=rng.child("students"))
+            else teach(
+                recipe.students,
+                public,
+                target,
+                rng=rng.child("students"),
+                folder=folder / "tldmi" / "students",
+            )
         )
         found = invert(
             recipe, target, prior, range(CLASSES), rng=rng, public=public, students=students
         )
         door = Access(network, "white")
         best = best_public(door, public, range(CLASSES), rng=rng.child("public"))
-        judged = _judged(found, folder, rng)
-        arrays: dict[str, NDArray[np.generic]] = {**judged}
-        arrays["public"] = _judged(best, folder, rng)["attack"]
+        arrays: dict[str, NDArray[np.generic]] = {**_judged(found, folder)}
+        arrays["public"] = agreed(best, judging(folder)).numpy()
         arrays["images"] = found.images[:SHOWN, 0].mul(255).round().to(torch.uint8).numpy()
         return Measured(
             details={
@@ -203,28 +208,31 @@ def _identity(output: Tensor, labels: Tensor) -> Tensor:
     return output.logsumexp(1) - output.gather(1, labels[:, None])[:, 0]
 
 
-def _judged(found: Guesses, folder: Path, rng: Rng) -> dict[str, NDArray[np.float64]]:
+def _judged(found: Inversion, folder: Path) -> dict[str, NDArray[np.float64]]:
     """Numbers by class."""
-    judges = judging(folder)
-    told = score(found, judges, characters().judges, rng=rng.child("score"), top5=False)
     n, m = found.images.shape[:2]
     x, labels = found.images.flatten(0, 1), found.classes.repeat_interleave(m)
-    oracle = GlyphOracle()
-    apart = oracle.distances(x)
+    apart = GlyphOracle().distances(x)
     named = (apart.argmin(1) == labels).double().view(n, m).mean(1)
     own = apart[torch.arange(len(x)), labels].view(n, m).mean(1)
     return {
-        "attack": told.by_class["accuracy@1 by all"].double().numpy(),
+        "attack": agreed(found, judging(folder)).numpy(),
         "oracle": named.numpy(),
         "identity": own.numpy(),
-        "nearest": _nearest(judges[0], x, labels).view(n, m).mean(1).numpy(),
+        "nearest": _nearest(folder, x, labels).view(n, m).mean(1).numpy(),
     }
 
 
-def _nearest(one: Judge, x: Tensor, labels: Tensor) -> Tensor:
+def _nearest(folder: Path, x: Tensor, labels: Tensor) -> Tensor:
     private = characters().judges
     assert private.y is not None  # noqa: S101 - characters have classes
-    return nearest_in_class(one(x)[1], labels, one(private.x)[1], private.y)
+    return nearest_in_class(judging(folder)[0](x)[1], labels, _private(folder), private.y)
+
+
+@cache
+def _private(folder: Path) -> Tensor:
+    """The first judge's features of private pictures, asked for once a process."""
+    return judging(folder)[0](characters().judges.x)[1]
 
 
 @cache

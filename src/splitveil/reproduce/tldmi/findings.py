@@ -1,11 +1,9 @@
 """From records to readings: net accuracies over classes and seeds, and what they say."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from splitveil.errors import BadData
 from splitveil.quantities import Quantity
@@ -21,70 +19,33 @@ from splitveil.reproduce.tldmi.attacked import (
     Weighed,
     importance,
 )
+from splitveil.reproduce.tldmi.images import CLASSES
 from splitveil.reproduce.tldmi.networks import Body, Network
-from splitveil.rng import Rng
+from splitveil.reproduce.tldmi.table import Draws, Table, drawn, words
 
-Draws = NDArray[np.float64]
-_RESAMPLES = 4000
-_WORDS = (
-    "classes are independent draws",
-    "seeds are resampled with them, which is narrow for few",
-    "judges and priors are trained once",
-)
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """Numbers by class (seeds, classes) of many arms, resampled alike."""
-
-    evidence: Evidence
-    scale: Scale
-
-    def attack(self, defence: str, attack: str, name: str = "attack") -> Draws:
-        """Means over classes and seeds, (1 + resamples,), the measured one first."""
-        arms = [
-            Attacked(defence=defence, attack=attack, seed=seed) for seed in range(self.scale.seeds)
-        ]
-        return self._drawn(arms, name, "classes")
-
-    def net(self, defence: str, attack: str) -> Draws:
-        """(A - P) / (1 - P), P of the best public images on the same network."""
-        public = self.attack(defence, attack, "public")
-        found = (self.attack(defence, attack) - public) / np.maximum(1 - public, 1e-9)
-        return np.asarray(found, dtype=np.float64)
-
-    def accuracy(self, defence: str) -> Draws:
-        """Accuracy on pictures held out, resampled."""
-        arms = [Network(defence=defence, seed=seed) for seed in range(self.scale.seeds)]
-        return self._drawn(arms, "right", "pictures")
-
-    def _drawn(self, arms: Sequence[Arm], name: str, of: str) -> Draws:
-        table = np.stack([self.evidence.take(arm).arrays[name] for arm in arms]).astype(np.float64)
-        seeds, n = table.shape
-        shares, weights = _resamples(of, n, seeds)
-        drawn = np.einsum("rs,sn,rn->r", shares, table, weights, optimize=True)
-        return np.concatenate([[table.mean()], drawn])
-
-
-@cache
-def _resamples(of: str, n: int, seeds: int) -> tuple[Draws, Draws]:
-    """Weights of seeds (resamples, seeds) and of classes or pictures (resamples, n)."""
-    generator = Rng(0).child("tldmi", of, n, seeds).numpy()
-    weights = generator.multinomial(n, np.full(n, 1 / n), _RESAMPLES) / n
-    shares = generator.multinomial(seeds, np.full(seeds, 1 / seeds), _RESAMPLES) / seeds
-    return shares, weights
+_SAME = 0.02
+"""Accuracies further apart than this are not the same: C4 then compares other things."""
 
 
 def over(top: Draws, bottom: Draws) -> Draws:
-    """Ratio.
+    """Ratio; draws of the denominator below a billionth count as that, so they widen the interval.
 
     Raises:
         BadData: if what is divided by is not above 0 in the middle 95 % of its draws: no attack
             succeeded there, so that nothing can be said of a share of it.
     """
-    if not float(np.quantile(bottom[1:], 0.025)) > 0 or not bottom[0] > 0:
+    needs(bottom)
+    return top / np.maximum(bottom, 1e-9)
+
+
+def needs(net: Draws) -> None:
+    """Refuse to compare attacks of which even the one on the undefended network adds nothing.
+
+    Raises:
+        BadData: if its net accuracy is not above 0 in the middle 95 % of its draws.
+    """
+    if not float(np.quantile(net[1:], 0.025)) > 0 or not net[0] > 0:
         raise BadData("the attack on the undefended network adds nothing to public images")
-    return top / np.where(bottom > 0, bottom, np.nan)
 
 
 def _reading(claim: Claim, which: int, draws: Draws, unit: str = "ratio") -> Reading:
@@ -98,8 +59,7 @@ def _beside(measured: str, subject: str, draws: Draws, unit: str = "share") -> R
 
 
 def _quantity(draws: Draws, unit: str) -> Quantity:
-    kept = np.concatenate([draws[:1], draws[1:][np.isfinite(draws[1:])]])
-    return quantity_of(kept, unit=unit, n=40, words=_WORDS)
+    return quantity_of(draws, unit=unit, n=CLASSES, words=("classes are independent draws",))
 
 
 Read = Callable[[Table], Sequence[Reading]]
@@ -113,9 +73,22 @@ def _experiment(claim: Claim, scale: Scale, arms: Sequence[Arm], read: Read) -> 
             if isinstance(error, ArmMissing):
                 raise
             return (Finding(claim=claim, note=str(error)),)
-        return (Finding(claim=claim, quantities=readings, seeds=scale.seeds),)
+        return (Finding(claim=claim, quantities=_worded(readings, scale), seeds=scale.seeds),)
 
     return Experiment(claims=(claim,), arms=tuple(arms), judge=judge)
+
+
+def _worded(readings: Sequence[Reading], scale: Scale) -> tuple[Reading, ...]:
+    """Every reading says which seeds stand behind it."""
+    return tuple(
+        replace(
+            one,
+            quantity=replace(
+                one.quantity, assumptions=(*one.quantity.assumptions, *words(scale.seeds))
+            ),
+        )
+        for one in readings
+    )
 
 
 def _arms(scale: Scale, pairs: Sequence[tuple[str, str]], extra: Sequence[str] = ()) -> list[Arm]:
@@ -197,9 +170,11 @@ def monotone(scale: Scale) -> Experiment:
 
     def read(table: Table) -> Sequence[Reading]:
         nets = np.stack([table.net(defence, c.CHEAP) for defence in ladder], 1)
+        needs(nets[:, 0])
         depth = np.tile(np.arange(len(ladder), dtype=np.float64), (len(nets), 1))
         return [
-            _reading(c.MONOTONE, 0, rank_correlation(depth, nets)),
+            # equal numbers have no order
+            _reading(c.MONOTONE, 0, np.nan_to_num(rank_correlation(depth, nets), nan=0.0)),
             *(_beside("net accuracy", d, nets[:, k]) for k, d in enumerate(ladder)),
             *(_beside("accuracy", defence, table.accuracy(defence)) for defence in ladder),
         ]
@@ -213,6 +188,11 @@ def matched(scale: Scale) -> Experiment:
 
     def read(table: Table) -> Sequence[Reading]:
         apart = table.accuracy(c.EARLY) - table.accuracy(c.CHOSEN)
+        if not abs(apart[0]) <= _SAME:
+            raise BadData(
+                f"stopped early its accuracy is {apart[0]:+.3f} from that of the frozen network, "
+                f"at most {_SAME} is called the same"
+            )
         more = table.net(c.EARLY, c.CHEAP) - table.net(c.CHOSEN, c.CHEAP)
         return [
             _reading(c.MATCHED, 0, more, "share"),
@@ -258,11 +238,8 @@ def _depths(table: Table, name: str, kind: str) -> Draws:
     held = [importance(table.evidence.take(Weighed(seed=seed)), name) for seed in seeds]
     rows = [(one.plain / one.parameters if kind == "plain" else one.scaled).numpy() for one in held]
     rows = [one / one.sum(1).mean() for one in rows]  # seeds count alike
-    n, layers = rows[0].shape
-    shares, weights = _resamples("depth", n, len(rows))
-    scores = np.einsum("rs,rn,snl->rl", shares, weights, np.stack(rows), optimize=True)
-    scores = np.concatenate([np.stack(rows).mean((0, 1))[None], scores])
-    found: Draws = scores @ np.linspace(0, 1, layers) / scores.sum(1)
+    scores = np.maximum(drawn(np.stack(rows), "depth"), 0)
+    found: Draws = scores @ np.linspace(0, 1, scores.shape[1]) / scores.sum(1)
     return found
 
 
@@ -288,8 +265,8 @@ def ordered(scale: Scale) -> Experiment:
     pairs = [(c.NONE, attack) for attack in c.ATTACKS]
 
     def read(table: Table) -> Sequence[Reading]:
-        seen = {attack: table.attack(c.NONE, attack) for attack in c.ATTACKS}
-        public = table.attack(c.NONE, "GMI", "public")
+        seen = {attack: table.share(c.NONE, attack) for attack in c.ATTACKS}
+        public = table.share(c.NONE, "GMI", "public")
         gains = (
             seen["GMI"] - public,
             seen["KEDMI"] - seen["GMI"],
@@ -302,7 +279,7 @@ def ordered(scale: Scale) -> Experiment:
             _beside("accuracy", "best public image", public),
             *(_beside("accuracy", attack, draws) for attack, draws in seen.items()),
             *(
-                _beside("named by the typefaces", attack, table.attack(c.NONE, attack, "oracle"))
+                _beside("named by the typefaces", attack, table.share(c.NONE, attack, "oracle"))
                 for attack in c.ATTACKS
             ),
         ]
@@ -350,9 +327,10 @@ def adaptive(scale: Scale) -> Experiment:
 
 def statistics(scale: Scale) -> Experiment:
     """C12: statistics of frozen layers kept or updated."""
-    pairs = [(c.CHOSEN, c.CHEAP), (c.UPDATED, c.CHEAP)]
+    pairs = [(defence, c.CHEAP) for defence in (c.NONE, c.CHOSEN, c.UPDATED)]
 
     def read(table: Table) -> Sequence[Reading]:
+        needs(table.net(c.NONE, c.CHEAP))
         more = table.net(c.UPDATED, c.CHEAP) - table.net(c.CHOSEN, c.CHEAP)
         gained = table.accuracy(c.UPDATED) - table.accuracy(c.CHOSEN)
         return [
