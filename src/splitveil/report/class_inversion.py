@@ -69,6 +69,7 @@ def inversion_table(record: Mapping[str, Any]) -> Table:
         *(Column(name=f"by {one}", unit="share", kind="measured") for one in judges),
         Column(name="to the nearest private image", unit="squared, features", kind="measured"),
         Column(name="KID", unit="squared MMD", kind="measured"),
+        Column(name="FID", unit="squared, features", kind="measured"),
         Column(name="queries"),
         Column(name="time a class", unit="CPU s"),
         Column(name="until half are taken for it", unit="CPU s a class"),
@@ -77,8 +78,9 @@ def inversion_table(record: Mapping[str, Any]) -> Table:
     classes = len(record["classes"])
     return Table(
         name="inversion",
-        caption=f"{classes} classes, 95 % intervals over classes. Distances and KID are in "
-        f"features of {judges[0]}. Queries include those of priors and students.",
+        caption=f"{classes} classes, 95 % intervals over classes. Distances, KID and FID are "
+        f"in features of {judges[0]}; FID is too large where images are few. Queries include "
+        "those of priors and students.",
         columns=tuple(columns),
         rows=tuple(rows),
     )
@@ -101,6 +103,7 @@ def _row(name: str, one: Mapping[str, Any], judges: list[str]) -> tuple[Cell, ..
         *(shown_quantity(found[f"accuracy@1 by {judge}"]) for judge in judges),
         shown_quantity(found[f"nearest distance by {first}"]),
         shown_quantity(found.get(f"KID by {first}")),
+        shown_quantity(found.get(f"FID by {first}")),
         EMPTY if queries is None else Cell(text=grouped(queries), key=str(queries)),
         EMPTY if seconds is None else Cell(text=number(seconds), key=repr(seconds)),
         EMPTY if half is None else Cell(text=number(half), key=repr(half)),

@@ -7,6 +7,7 @@ from splitveil.class_inversion.evaluation.distances import (
     nearest_in_class,
     to_class_mean,
 )
+from splitveil.class_inversion.evaluation.frechet import frechet_distance
 from splitveil.class_inversion.evaluation.judges import Judge, Judges, judge, train_judges
 from splitveil.class_inversion.evaluation.over_classes import mean_over_classes, net_accuracy
 from splitveil.class_inversion.evaluation.robust import robust_accuracy
@@ -27,6 +28,7 @@ __all__ = [
     "Score",
     "agreed",
     "best_public",
+    "frechet_distance",
     "judge",
     "kernel_distance",
     "mean_over_classes",

@@ -26,7 +26,7 @@ def nearest_in_class(
     Raises:
         BadData: if a class has no private image.
     """
-    _every_class(labels, private_labels)
+    every_class(labels, private_labels)
     others = private.double()
     parts = []
     for x, y in zip(found.double().split(_CHUNK), labels.split(_CHUNK), strict=True):
@@ -44,7 +44,7 @@ def to_class_mean(
     Raises:
         BadData: if a class has no private image.
     """
-    _every_class(labels, private_labels)
+    every_class(labels, private_labels)
     size = int(max(labels.max(), private_labels.max())) + 1
     sums = torch.zeros(size, private.shape[1], dtype=torch.float64)
     sums.index_add_(0, private_labels, private.double())
@@ -92,7 +92,7 @@ def kernel_distance(
     Raises:
         BadData: if there are fewer than three classes or two images of either kind a class left.
     """
-    _every_class(labels, private_labels)
+    every_class(labels, private_labels)
     names, row = labels.unique(return_inverse=True)
     inside = torch.isin(private_labels, names)
     private, private_labels = private[inside], private_labels[inside]
@@ -147,7 +147,12 @@ def _kernel_sums(x: Tensor, row: Tensor, y: Tensor, column: Tensor) -> _Sums:
     )
 
 
-def _every_class(labels: Tensor, private_labels: Tensor) -> None:
+def every_class(labels: Labels, private_labels: OtherLabels) -> None:
+    """Refuse images of a class that has no private image.
+
+    Raises:
+        BadData: naming one.
+    """
     missing = labels.unique()[~torch.isin(labels.unique(), private_labels)]
     if len(missing):
         raise BadData(

@@ -13,6 +13,7 @@ from splitveil.class_inversion.evaluation.distances import (
     nearest_in_class,
     to_class_mean,
 )
+from splitveil.class_inversion.evaluation.frechet import frechet_distance
 from splitveil.class_inversion.evaluation.judges import Judge
 from splitveil.class_inversion.evaluation.over_classes import mean_over_classes
 from splitveil.data import LabelledImages
@@ -51,8 +52,9 @@ class Score:
     """Quantities by name, and each class's share of images that every judge takes for it.
 
     Names are "accuracy@1 by resnet", "accuracy@1 by all", "accuracy@5 by resnet", "nearest
-    distance by resnet", "mean distance by resnet", "KID by resnet", "identity distance".
-    `by_class` holds the shares behind the accuracies, for `net_accuracy` and pairs of attacks.
+    distance by resnet", "mean distance by resnet", "KID by resnet", "FID by resnet", "identity
+    distance". `by_class` holds the shares behind the accuracies, for `net_accuracy` and pairs of
+    attacks.
     """
 
     quantities: Mapping[str, Quantity]
@@ -199,4 +201,5 @@ def _distances(
         )
     if len(labels.unique()) >= 3:
         found[f"KID by {judge.name}"] = kernel_distance(features, labels, seen, theirs)
+        found[f"FID by {judge.name}"] = frechet_distance(features, labels, seen, theirs)
     return found
