@@ -8,7 +8,7 @@ from scipy import stats
 from torch import Tensor
 
 from splitveil.errors import BadData, BadPlan
-from splitveil.quantities import Direction
+from splitveil.quantities import Direction, Kind, Quantity
 from splitveil.release.base import Release
 from splitveil.rng import Rng
 from splitveil.shapes import Features, Labels
@@ -18,6 +18,18 @@ NO_GUARANTEE = (
     "enough attacker may rebuild every image"
 )
 _LEAST_GALLERIES = 20
+
+
+def no_bound(unit: str, n: int) -> Quantity:
+    """What a lower bound on an error is without noise of known law: the theorem 0, in words."""
+    return Quantity.exact(
+        0.0,
+        unit=unit,
+        kind=Kind.THEOREM,
+        n=n,
+        direction=Direction.LOWER,
+        assumptions=(NO_GUARANTEE,),
+    )
 
 
 def check_galleries(galleries: int, draws: int, sends: int, level: float) -> None:

@@ -16,6 +16,7 @@ from splitveil.measures.galleries import (
     check_galleries,
     check_paired,
     gallery_scores,
+    no_bound,
     one_sided,
     sent_copies,
 )
@@ -105,14 +106,7 @@ def genie_bound(
     check_galleries(galleries, draws, sends, level)
     check_paired(x, features, labels)
     if not release.dominating().has_density:
-        return Quantity.exact(
-            0.0,
-            unit="mse per value",
-            kind=Kind.THEOREM,
-            n=len(x),
-            direction=Direction.LOWER,
-            assumptions=(NO_GUARANTEE,),
-        )
+        return no_bound("mse per value", len(x))
     return genie_curve(
         x,
         features,

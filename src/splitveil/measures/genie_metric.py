@@ -10,10 +10,10 @@ from torch import Tensor
 from splitveil.errors import BadData
 from splitveil.measures.checks import OtherFeatures, OtherLabels, finite
 from splitveil.measures.galleries import (
-    NO_GUARANTEE,
     check_galleries,
     check_paired,
     gallery_scores,
+    no_bound,
     one_sided,
     sent_copies,
 )
@@ -75,14 +75,7 @@ def genie_metric_bound(
     check_paired(x, features, labels)
     noisy = release.dominating()
     if not noisy.has_density:
-        return Quantity.exact(
-            0.0,
-            unit=unit,
-            kind=Kind.THEOREM,
-            n=len(x),
-            direction=Direction.LOWER,
-            assumptions=(NO_GUARANTEE,),
-        )
+        return no_bound(unit, len(x))
     size = len(x) // galleries
     if size < 2:
         raise BadData(

@@ -13,9 +13,9 @@ from splitveil.estimators.gallery import GalleryPosterior
 from splitveil.estimators.jacobian import Head
 from splitveil.measures.checks import OtherLabels, finite
 from splitveil.measures.galleries import (
-    NO_GUARANTEE,
     check_galleries,
     gallery_scores,
+    no_bound,
     one_sided,
     sent_copies,
 )
@@ -122,14 +122,7 @@ def orbit_bound(
         raise BadData(f"{len(x)} images, {len(labels)} labels: give one of each")
     noisy = release.dominating()
     if not noisy.has_density:
-        return Quantity.exact(
-            0.0,
-            unit="mse per value",
-            kind=Kind.THEOREM,
-            n=len(x),
-            direction=Direction.LOWER,
-            assumptions=(NO_GUARANTEE,),
-        )
+        return no_bound("mse per value", len(x))
     size = len(x) // galleries
     if size < 2:
         raise BadData(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 
 from splitveil.errors import BadPlan
-from splitveil.measures.galleries import NO_GUARANTEE
+from splitveil.measures.galleries import no_bound
 from splitveil.measures.identification.fano import fano_success
 from splitveil.measures.identification.gaussian_dp import gaussian_dp_success
 from splitveil.measures.identification.pair_ball import pair_ball
@@ -55,14 +55,7 @@ def success_error(
         BadPlan: as `pair_ball` and `capacity_bound`.
     """
     if not release.dominating().has_density:
-        return Quantity.exact(
-            0.0,
-            unit="mse per value",
-            kind=Kind.THEOREM,
-            n=len(x),
-            direction=Direction.LOWER,
-            assumptions=(NO_GUARANTEE,),
-        )
+        return no_bound("mse per value", len(x))
     tried = tuple(radii)
     if not tried:
         order = torch.randperm(len(x), generator=rng.child("scale").torch())
