@@ -1,12 +1,13 @@
 """Conditional entropy maximisation plugged into a hardening."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hardening import CLASSES, images, net
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from splitveil.defences import (
@@ -20,7 +21,7 @@ from splitveil.defences import (
     harden,
     parse_components,
 )
-from splitveil.defences.conditional_entropy import Memory
+from splitveil.defences.conditional_entropy import Control, Memory
 from splitveil.errors import BadPlan
 from splitveil.estimators.centroids import ClassClusters, fit_clusters
 from splitveil.estimators.rates import class_rate, held_out_rate
@@ -35,10 +36,10 @@ SHORT = Schedule(epochs=3, batch=32, learning_rate=1e-2)
 LONG = Schedule(epochs=8, batch=32, learning_rate=1e-2)
 
 
-def run(text: str, *more: Component, **changes: Any) -> Hardened:
+def run(text: str, *more: Component, source: nn.Module | None = None, **changes: Any) -> Hardened:
     settings: dict[str, Any] = {"schedule": SHORT, "rng": Rng(0), "patience": None, "cut": "7"}
     settings |= changes
-    return harden(net(), images(), [*parse_components(text), *more], **settings)
+    return harden(source or net(), images(), [*parse_components(text), *more], **settings)
 
 
 def clean(found: Hardened) -> tuple[Tensor, Tensor, Tensor, ClippedGaussian]:
@@ -67,6 +68,7 @@ def rate(found: Hardened) -> float:
     ("text", "component"),
     [
         ("cem(rate=0.1)", ConditionalEntropy(rate=0.1)),
+        ("cem(rate=0.1,pace=0.03)", ConditionalEntropy(rate=0.1, pace=0.03)),
         ("cem(weight=2)", ConditionalEntropy(weight=2.0)),
         ("cem(2,clusters=3)", ConditionalEntropy(weight=2.0, clusters=3)),
         ("cem(rate=0.1,covariance=diagonal)", ConditionalEntropy(rate=0.1, covariance="diagonal")),
@@ -85,6 +87,11 @@ def plain() -> Hardened:
     return run("noise(0.3)", schedule=LONG)
 
 
+@pytest.fixture(scope="module")
+def trained() -> nn.Module:
+    return run("onehot", cut=None, schedule=LONG, watch=None).network
+
+
 @pytest.mark.parametrize(
     ("text", "share"),
     [
@@ -94,8 +101,11 @@ def plain() -> Hardened:
         ("noise(0.3)+cem-published(0.1)", 0.95),
     ],
 )
-def test_one_word_lowers_what_is_told(plain: Hardened, text: str, share: float) -> None:
-    found = run(text, schedule=LONG)
+def test_one_word_lowers_what_is_told(
+    plain: Hardened, trained: nn.Module, text: str, share: float
+) -> None:
+    # a target is for trained weights
+    found = run(text, source=trained if "rate" in text else None, schedule=LONG)
     assert rate(found) < share * rate(plain)
     assert found.accuracy.value > 0.7
     # nothing is left of it at inference
@@ -121,25 +131,64 @@ def test_what_is_told_can_be_stated_for_unseen_images() -> None:
     assert found.value >= float(class_rate(probe, y, clusters, sigma=release.sigma).mean()) - 0.01
 
 
-def test_the_price_rises_above_the_target_and_falls_below() -> None:
-    memory = Memory(
-        ClassClusters(
-            centroids=torch.zeros(1, 1, 2),
-            variances=torch.ones(1, 1, 1),
-            shares=torch.ones(1, 1),
-        ),
-        10.0,
+def memory(start: float) -> Memory:
+    clusters = ClassClusters(
+        centroids=torch.zeros(1, 1, 2), variances=torch.ones(1, 1, 1), shares=torch.ones(1, 1)
     )
-    seen = []
-    for excess in (0.5, 3.0, -0.5, -0.5, -0.5, -0.5):
-        memory.ascend(torch.tensor(excess), 0.1)
-        seen.append(float(memory.price))
-    assert seen[1] > seen[0] > 0.1
-    assert seen[1] / seen[0] == pytest.approx(torch.tensor(0.1).exp().item())
-    assert seen[5] < seen[4] < seen[3] < seen[2] < seen[1]
-    for _ in range(500):
-        memory.ascend(torch.tensor(-1.0), 0.1)
-    assert memory.price.item() > 0
+    return Memory(clusters, 10.0, start)
+
+
+def test_a_pace_is_plain_dual_ascent() -> None:
+    control = Control.ascent(0.1)
+    kept, price = memory(control.start), torch.tensor(0.1)
+    for excess in (0.5, 3.0, -0.5, 0.03, *[-7.0] * 500):
+        kept.answer(torch.tensor(excess), control)
+        price = (price * (torch.tensor(excess).clamp(-1, 1) * 0.1).exp()).clamp(1e-4, 1e4)
+        assert torch.equal(kept.price, price)
+    assert price.item() == pytest.approx(1e-4)
+
+
+def test_the_price_is_high_far_from_the_target_and_settles_near_it() -> None:
+    control = Control(start=1.0, pace=0.2, lead=8.0, least=1e-2, most=1e2)
+    kept = memory(control.start)
+
+    def answered(*excesses: float) -> float:
+        for excess in excesses:
+            kept.answer(torch.tensor(excess), control)
+        return float(kept.price)
+
+    assert answered(0.25) == pytest.approx(math.exp(0.25 * 8.2), rel=1e-5)
+    assert answered(0.0) == pytest.approx(math.exp(0.25 * 0.2), rel=1e-5)
+    assert answered(3.0) == 100.0
+    assert answered(*[-1.0] * 99) == pytest.approx(0.01)
+
+
+def test_a_far_target_is_met_in_few_steps_and_held(
+    trained: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[float, float]] = []
+    answer = Memory.answer
+
+    def told(self: Memory, excess: Tensor, control: Control) -> None:
+        answer(self, excess, control)
+        seen.append((float(excess), float(self.level)))
+
+    monkeypatch.setattr(Memory, "answer", told)
+
+    def followed(text: str) -> Tensor:
+        seen.clear()
+        gently = Schedule(epochs=8, batch=32, learning_rate=5e-3)
+        run(text, source=trained, schedule=gently, watch=None)
+        return torch.tensor(seen)
+
+    ours, slow = (followed(f"noise(0.3)+cem(rate=0.5{pace})") for pace in ("", ",pace=0.03"))
+    assert len(ours) == 64
+    assert ours[:8, 0].mean() > 0.2
+    assert slow[-8:, 0].mean() > 0.1
+    assert ours[-8:, 0].mean().abs() < 0.05
+    # neither below it on the way, nor still looking for the price
+    assert ours[:, 0].unflatten(0, (8, 8)).mean(1).min() > -0.05
+    assert (ours[-1, 1] / ours[-16, 1]).log().abs() < 0.3
 
 
 @pytest.mark.parametrize("text", ["noise(0.3)+cem(rate=0.2)", "noise(0.3)+cem-published(1)"])
@@ -271,6 +320,8 @@ def test_what_makes_no_sense_is_said_before_training() -> None:
         ("noise(0.3)+cem(weight=1,rate=1)", "one of them"),
         ("noise(0.3)+cem(rate=0)", "positive and finite"),
         ("noise(0.3)+cem(1,clusters=0)", "at least 1"),
+        ("noise(0.3)+cem(1,pace=0.1)", "beside a target rate"),
+        ("noise(0.3)+cem(rate=1,pace=0)", "a positive number"),
         ("noise(0.3)+cem(1,memory=1)", "above 1 row"),
         ("noise(0.3)+cem-published(0)", "must be positive"),
         ("noise(0.3)+cem(1,clusters=65)", "too few for 65 clusters"),

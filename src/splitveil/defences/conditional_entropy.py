@@ -13,8 +13,32 @@ from splitveil.estimators.centroids import ClassClusters, fit_padded, padded
 from splitveil.estimators.rates import MovingClusters, class_rate, follow
 from splitveil.shapes import Features, Labels
 
-_START, _LEAST, _MOST = 0.1, 1e-4, 1e4
 _EXCESS = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """How a price answers an excess e over its target, within [-1, 1], step by step.
+
+    A level starts at `start` and is multiplied by exp(`pace` · e); the price is level · exp(`lead`
+    · e); both stay within `least` and `most`. That is proportional and integral control of the
+    price's logarithm.
+    """
+
+    start: float
+    pace: float
+    lead: float
+    least: float
+    most: float
+
+    @staticmethod
+    def ascent(pace: float) -> "Control":
+        """Plain dual ascent, without a lead."""
+        return Control(start=0.1, pace=pace, lead=0.0, least=1e-4, most=1e4)
+
+
+# above 100 the gradient is the rate's alone: a higher price is no stronger, and slower to forget
+_CONTROL = Control(start=1.0, pace=0.2, lead=8.0, least=1e-2, most=1e2)
 
 
 @dataclass(frozen=True)
@@ -26,16 +50,21 @@ class ConditionalEntropy(Component):
     k-means on calibration images; nothing is passed through the network a second time.
 
     With `weight` w the loss grows by w · rate. With `rate` r in nats per value it grows by
-    w · max(0, rate - r), and w is found: after every step it is multiplied by exp(pace · (rate / r
-    - 1)), the bracket within [-1, 1] (dual ascent). Validation then adds 10 nats for every 100 %
-    above r, so that an epoch which misses the target is not the one to keep. Begin from trained
-    weights: a price on features that tell the classes nothing yet keeps them from learning.
+    w · max(0, rate - r), and w is found: after every step, with e = rate / r - 1 within [-1, 1], it
+    is L exp(8 e), where L begins at 1 and is multiplied by exp(0.2 e), both kept in [0.01, 100].
+    Far from the target the price is high at once, near it L settles. With `pace` it is plain dual
+    ascent instead, from 0.1 by exp(pace · e) a step, in [1e-4, 1e4]: at 0.03 hundreds of steps to a
+    far target. How fast the rate can fall is the learning rate's: above 100 no price speeds it.
+    Validation adds 10 nats for every 100 % above r, so that an epoch which misses the target is not
+    the one to keep. Begin from trained weights: a price on features that tell the classes nothing
+    yet keeps them from learning.
 
     The rate is an estimate on the images trained on, and its noise that of the batch: it ranks, and
     `held_out_rate` proves. It counts information against Gaussian noise and is refused without.
 
     Raises:
-        BadPlan: if not exactly one of weight and rate is given, or a setting is out of range.
+        BadPlan: if not exactly one of weight and rate is given, a pace without a rate, or a setting
+            is out of range.
     """
 
     name: ClassVar[str] = "cem"
@@ -46,7 +75,7 @@ class ConditionalEntropy(Component):
     clusters: int = 5
     memory: float = 200.0
     covariance: Literal["isotropic", "diagonal"] = "isotropic"
-    pace: float = 0.03
+    pace: float | None = None
 
     def __post_init__(self) -> None:
         if (self.weight is None) == (self.rate is None):
@@ -56,10 +85,15 @@ class ConditionalEntropy(Component):
         given = self.weight if self.rate is None else self.rate
         if not 0 < given < math.inf:  # type: ignore[operator]
             raise BadPlan(f"cem: weight or rate must be positive and finite, got {given}")
-        if self.clusters < 1 or not self.memory > 1 or not 0 < self.pace < math.inf:
+        if self.clusters < 1 or not self.memory > 1:
             raise BadPlan(
-                "cem: clusters must be at least 1, memory above 1 row and pace positive, got "
-                f"{self.clusters}, {self.memory:g} and {self.pace:g}"
+                "cem: clusters must be at least 1 and memory above 1 row, got "
+                f"{self.clusters} and {self.memory:g}"
+            )
+        if self.pace is not None and (self.rate is None or not 0 < self.pace < math.inf):
+            raise BadPlan(
+                f"cem: a pace is a positive number beside a target rate, got {self.pace:g}: "
+                "cem(rate=0.1,pace=0.03)"
             )
 
     def prepare(self, setting: Setting) -> Part:
@@ -73,7 +107,8 @@ class ConditionalEntropy(Component):
             diagonal=self.covariance == "diagonal",
         )
         target = math.inf if self.rate is None else self.rate
-        memory = Memory(completed(found, z), len(z) / setting.classes)
+        control = _CONTROL if self.pace is None else Control.ascent(self.pace)
+        memory = Memory(completed(found, z), len(z) / setting.classes, control.start)
 
         def rate(batch: Batch) -> Tensor:
             state = memory.state
@@ -92,7 +127,7 @@ class ConditionalEntropy(Component):
 
         def observe(batch: Batch) -> None:
             if self.rate is not None:
-                memory.ascend(excess(batch), self.pace)
+                memory.answer(excess(batch), control)
             memory.follow(batch.features, batch.y, _noise(batch), self.memory)
 
         return Part(
@@ -108,19 +143,21 @@ class ConditionalEntropy(Component):
 
 
 class Memory(nn.Module):
-    """The mixture that follows the features, and the price that dual ascent has reached."""
+    """The mixture that follows the features, the price, and the level it moves about."""
 
     centroids: Tensor
     variances: Tensor
     mass: Tensor
+    level: Tensor
     price: Tensor
 
-    def __init__(self, clusters: ClassClusters, rows: float) -> None:
+    def __init__(self, clusters: ClassClusters, rows: float, start: float) -> None:
         nn.Module.__init__(self)
         self.register_buffer("centroids", clusters.centroids)
         self.register_buffer("variances", clusters.variances)
         self.register_buffer("mass", rows * clusters.shares)
-        self.register_buffer("price", torch.tensor(_START))
+        self.register_buffer("level", torch.tensor(start))
+        self.register_buffer("price", torch.tensor(start))
 
     @property
     def state(self) -> MovingClusters:
@@ -141,9 +178,12 @@ class Memory(nn.Module):
         self.variances.copy_(moved.clusters.variances)
         self.mass.copy_(moved.mass)
 
-    def ascend(self, excess: Tensor, pace: float) -> None:
+    def answer(self, excess: Tensor, control: Control) -> None:
         """Raise the price where the rate exceeds its target, lower it where there is slack."""
-        self.price.mul_((pace * excess.clamp(-1, 1)).exp()).clamp_(_LEAST, _MOST)
+        e = excess.clamp(-1, 1)
+        self.level.mul_((control.pace * e).exp()).clamp_(control.least, control.most)
+        price = self.level * (control.lead * e).exp()
+        self.price.copy_(price.clamp_(control.least, control.most))
 
 
 def calibration(setting: Setting, component: Component, clusters: int) -> tuple[Features, Labels]:

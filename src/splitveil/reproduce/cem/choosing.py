@@ -130,7 +130,7 @@ def priced(
         return f"{text}+cem-published({strength:g})"
     settings = "" if clusters == 5 else f", clusters={clusters}"
     settings += "" if covariance == "isotropic" else f", covariance={covariance}"
-    return f"{text}+cem(rate={strength:.3g}{settings})"
+    return f"{text}+cem(rate={strength:.3g}{settings}, pace=0.03)"
 
 
 @torch.no_grad()
