@@ -61,9 +61,9 @@ _RECIPES: dict[str, Callable[[], ClassInversion]] = {
 
 _MINUTES = {
     "BREP-MI": 2.0,
-    "GMI": 1.0,
+    "GMI": 0.8,
     "KEDMI": 5.5,
-    "LOMMA+GMI": 1.0,
+    "LOMMA+GMI": 0.8,
     "LOMMA+KEDMI": 7.5,
     "PLG-MI": 6.5,
 }
@@ -75,7 +75,7 @@ class SharedPrior(Arm):
 
     @property
     def minutes(self) -> float:
-        return 10.0
+        return 7.0
 
     def run(self, bench: Bench) -> Measured:
         public = characters().public
