@@ -33,6 +33,7 @@ from splitveil.reproduce.cem.figures import figures
 from splitveil.reproduce.cem.grid import grid
 from splitveil.reproduce.cem.networks import small
 from splitveil.reproduce.cem.rates import rates
+from splitveil.reproduce.cem.steered import ChosenShare, Steered, steered
 from splitveil.reproduce.cem.strength import strength
 from splitveil.reproduce.experiment import Arm, ArmMissing
 from splitveil.rng import Rng
@@ -240,3 +241,22 @@ def test_the_figure_marks_every_place_that_was_compared(tmp_path: Path) -> None:
     assert "published" not in drawn.split("smallest")[0]
     with pytest.raises(ArmMissing, match="no base"):
         figures(Planted(lambda arm: None), SCALE, tmp_path)
+
+
+def test_a_price_that_meets_its_target_is_judged_on_both_networks() -> None:
+    gains = {"vgg": 1.3, "resnet": 1.3}
+
+    def plant(arm: Arm) -> Measured | None:
+        if isinstance(arm, ChosenShare):
+            return Measured(details={"share": 0.6})
+        assert isinstance(arm, Attacked)
+        return _arm(arm, 0.015 * (gains[arm.network] if isinstance(arm, Steered) else 1))
+
+    assert _found(steered(SCALE).findings(Planted(plant)), "C1h").verdict is Verdict.HOLDS
+    gains["resnet"] = 1.0
+    assert _found(steered(SCALE).findings(Planted(plant)), "C1h").verdict is Verdict.FAILS
+    assert "0.6" in _found(steered(SCALE).findings(Planted(plant)), "C1h").note
+    missing = steered(SCALE).findings(
+        Planted(lambda arm: None if isinstance(arm, Steered) else plant(arm))
+    )
+    assert not _found(missing, "C1h").quantities

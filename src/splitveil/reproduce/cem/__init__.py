@@ -6,6 +6,7 @@ from splitveil.reproduce.cem.clusters import followed, shape
 from splitveil.reproduce.cem.figures import figures
 from splitveil.reproduce.cem.grid import grid
 from splitveil.reproduce.cem.networks import REVISION
+from splitveil.reproduce.cem.steered import steered
 from splitveil.reproduce.cem.strength import strength
 from splitveil.reproduce.experiment import Make, Paper
 
@@ -19,6 +20,7 @@ MAKES: tuple[Make, ...] = (
     shape,
     signs,
     grid,
+    steered,
 )
 
 PAPER = Paper(

@@ -1,5 +1,6 @@
 """What arms of one setting measured, seed by seed, and how two settings compare."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +52,16 @@ class Seen:
         Raises:
             ArmMissing: if a seed is missing.
         """
-        found = [evidence.take(arm) for arm in setting.arms(scale)]
+        return Seen.of_arms(evidence, setting.arms(scale))
+
+    @staticmethod
+    def of_arms(evidence: Evidence, arms: Sequence[Attacked]) -> "Seen":
+        """Read the records of given arms, one a seed.
+
+        Raises:
+            ArmMissing: if one is missing.
+        """
+        found = [evidence.take(arm) for arm in arms]
         return Seen(
             mse=np.stack([one.arrays["mse"] for one in found]),
             ssim=np.stack([one.arrays["ssim"] for one in found]),

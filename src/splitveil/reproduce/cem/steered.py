@@ -1,0 +1,126 @@
+"""C1h: the larger networks with a price that meets its target in the steps there are."""
+
+from dataclasses import dataclass
+
+from splitveil.reproduce.bench import Bench
+from splitveil.reproduce.cem import claims
+from splitveil.reproduce.cem.attacked import Attacked
+from splitveil.reproduce.cem.bases import FASHION, beside, gain, lost
+from splitveil.reproduce.cem.choosing import (
+    BASES,
+    LOST,
+    NOISE,
+    OURS,
+    PLAIN,
+    SHARES,
+    accuracy,
+    number,
+    strongest,
+)
+from splitveil.reproduce.cem.evidence import Seen, Setting
+from splitveil.reproduce.cem.images import images_of
+from splitveil.reproduce.cem.networks import hardened, recorded
+from splitveil.reproduce.cem.rates import rates
+from splitveil.reproduce.claims import Finding, Reading
+from splitveil.reproduce.experiment import Arm, ArmMissing, Evidence, Experiment, Measured, Scale
+from splitveil.reproduce.gpz.vortex import folder_of
+from splitveil.rng import Rng
+
+BASE, CHOSEN_ON, SEED = "bottleneck8", "vgg", 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenShare(Arm):
+    """The least share of the base's rate on the ladder that loses at most a point, on vgg.
+
+    One seed of its own, choosing images, no attack; see `strongest`.
+    """
+
+    seed: int = SEED
+
+    @property
+    def minutes(self) -> float:
+        return 3.0
+
+    def run(self, bench: Bench) -> Measured:
+        images = images_of(FASHION, folder_of(bench))
+        bare = BASES[BASE].format(noise=NOISE)
+        tried: dict[float, float] = {}
+        met: dict[float, float] = {}
+
+        def reached(text: str) -> tuple[float, float]:
+            found = hardened(
+                bench, images, text, data=FASHION, network=CHOSEN_ON, seed=self.seed
+            ).partition
+            assert found is not None  # noqa: S101 - hardened with a cut
+            train, held = images.training.train, images.choosing
+            rate = rates(found, train, held, classes=images.kind.classes)["rate"]
+            return accuracy(found, held, Rng(self.seed, ("cem", "choosing"))), rate
+
+        level, rate = reached(bare)
+
+        def keeps(share: float) -> bool:
+            tried[share], met[share] = reached(f"{bare}+cem(rate={share * rate:.3g})")
+            return tried[share] >= level - LOST
+
+        share = strongest(SHARES, keeps)
+        return Measured(
+            details={
+                "share": share,
+                "kept": tried.get(share, 0.0) >= level - LOST,
+                "accuracy": level,
+                "rate": rate,
+                "tried": sorted(tried.items()),
+                "rates": sorted(met.items()),
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steered(Attacked):
+    """The base with `cem` as it comes, to the chosen share of the rate that its own seed has."""
+
+    data: str = FASHION
+    base: str = BASE
+    form: str = OURS
+
+    def text(self, bench: Bench) -> str:
+        """The components, with the target in them."""
+        share = number(recorded(bench, ChosenShare()).details, "share")
+        level = number(recorded(bench, self.bare).details, "rate")
+        return f"{BASES[BASE].format(noise=NOISE)}+cem(rate={share * level:.3g})"
+
+    @property
+    def bare(self) -> Attacked:
+        """The same seed without a price."""
+        return Attacked(data=FASHION, base=BASE, form=PLAIN, network=self.network, seed=self.seed)
+
+
+def steered(scale: Scale) -> Experiment:
+    """C1h."""
+    places = {
+        name: Setting(data=FASHION, base=BASE, form=PLAIN, network=name) for name in claims.NETWORKS
+    }
+    priced = {
+        name: tuple(Steered(network=name, seed=arm.seed) for arm in place.arms(scale))
+        for name, place in places.items()
+    }
+    bare = {name: tuple(arm.bare for arm in arms) for name, arms in priced.items()}
+
+    def judge(evidence: Evidence) -> tuple[Finding, ...]:
+        readings: list[Reading] = []
+        for name in claims.NETWORKS:
+            try:
+                ours, plain = (Seen.of_arms(evidence, one[name]) for one in (priced, bare))
+            except ArmMissing as error:
+                return (Finding(claim=claims.STEERED, quantities=(), seeds=0, note=f"{error}"),)
+            readings += [gain(ours, plain, name), lost(ours, plain, name)]
+            readings += beside({OURS: ours, PLAIN: plain}, name)
+        share = number(evidence.take(ChosenShare()).details, "share")
+        note = f"share {share:g} of the base's rate; resnet: one seed"
+        return (
+            Finding(claim=claims.STEERED, quantities=tuple(readings), seeds=scale.seeds, note=note),
+        )
+
+    arms = (*bare["vgg"], ChosenShare(), *priced["vgg"], *bare["resnet"], *priced["resnet"])
+    return Experiment(claims=(claims.STEERED,), arms=arms, judge=judge)
