@@ -1,6 +1,6 @@
 """How many images the guard needs, and what an adversary who knows it keeps: trains, then counts.
 
-    python benchmarks/guard.py FOLDER [--only-read]
+    python benchmarks/guard.py FOLDER [--only-read] [--only NAME ...]
 
 Networks are trained one after another into FOLDER, each once: run again to go on after a kill.
 About 20 CPU minutes on one core. Settings and claims are in docs/hypotheses-vicious.md.
@@ -37,8 +37,8 @@ from splitveil.nets.small_pair import SmallDecoder, small_classifier
 from splitveil.rng import Rng
 from splitveil.training import Schedule
 from splitveil.vetting import Guard, GuardNull, guard_null, kernel_probe, linear_probe
-from splitveil.vetting.answers import Answers
 from splitveil.vetting.calibration import ceiling
+from splitveil.vetting.statistics import Answers
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -222,12 +222,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only-read", action="store_true")
+    parser.add_argument("--only", action="append", default=[], help="train what begins so")
     parser.add_argument("--figure", type=Path)
     chosen = parser.parse_args()
     chosen.folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     images = Images.load()
-    for net in [] if chosen.only_read else plan():
+    wanted = [net for net in plan() if net.name.startswith(tuple(chosen.only) or "")]
+    for net in [] if chosen.only_read else wanted:
         if not (chosen.folder / f"{net.name}.json").is_file():
             train(net, images, chosen.folder)
             print(net.name, flush=True)
@@ -245,6 +247,9 @@ def summarise(found: dict[str, Any], figure: Path | None) -> None:
     accuracy = statistics.mean(row["accuracy"]["value"] for row in honest)
     print("null", found["null"], "honest accuracy", round(accuracy, 4))
     points = []
+    fresh = [row for row in rows if row["arm"] == "honest" and row["seed"] >= CALIBRATE]
+    often = [row["seed"] for row in fresh if sum(at is not None for at in row["alarms"]) > 1]
+    print("fresh honest networks", len(fresh), "that alarm in more than one stream", often)
     for arm in dict.fromkeys((r["arm"], r["weight"], r["hiding"], r["bends"]) for r in rows):
         some = [r for r in rows if (r["arm"], r["weight"], r["hiding"], r["bends"]) == arm]
         alarms = [math.inf if at is None else at for row in some for at in row["alarms"]]

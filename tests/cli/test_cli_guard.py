@@ -33,6 +33,80 @@ class Told(nn.Module):
         return scores
 
 
+class InTwo(nn.Module):
+    """Eight numbers of a picture's cells cross; the answers tell how bright it is and no more."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        self.cells = nn.AdaptiveAvgPool2d(4)
+        self.flat = nn.Flatten()
+        self.code = nn.Linear(16, 8, bias=False)
+        self.top = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, 1, 8, 8) to (n, 2)."""
+        scores: Tensor = self.top(self.code(self.flat(self.cells(x))))
+        return scores
+
+
+@pytest.fixture
+def halves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    g = Rng(1).torch()
+    cells = torch.randn(400, 1, 4, 4, generator=g).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    np.savez(tmp_path / "cells.npz", x=(0.5 + 0.1 * cells[:, 0]).clamp(0, 1).numpy())
+    brightness = torch.ones(8, 1) @ torch.ones(1, 16) / 16
+    codes = {"honest": brightness, "also": 2 * brightness, "vicious": torch.eye(16)[:8]}
+    for name, code in codes.items():
+        state = InTwo().state_dict()
+        state["code.weight"] = code
+        # behind the vicious cut too, the answer is one number's
+        state["top.weight"] = torch.tensor([[1.0], [-1.0]]) @ torch.eye(8)[:1]
+        state["top.bias"] = torch.tensor([-0.5, 0.5])
+        held = {key: value.contiguous() for key, value in state.items()}
+        save_file(held, tmp_path / f"{name}.safetensors")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    return tmp_path
+
+
+def test_what_crosses_a_cut_is_watched_against_honest_networks_cut_there(
+    halves: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["guard", "test_cli_guard:InTwo", "--data", "cells.npz"]
+    honest = ["--honest", "honest.safetensors", "--honest", "also.safetensors"]
+    assert run([*words, *honest, "--cut", "code", "--write-null", "null.json"]) == 0
+    assert "--cut code --null null.json" in capsys.readouterr().out
+    stored = json.loads((halves / "null.json").read_text())
+    assert (stored["released"], stored["cut"]) == ("features", "code")
+    against = [*words, "--cut", "code", "--null", "null.json", "--weights"]
+    assert run([*against, "honest.safetensors"]) == 0
+    assert run([*against, "vicious.safetensors"]) == 1
+    assert "What crosses at cut 'code' tells more than is granted" in capsys.readouterr().out
+    # the same network's answers, beside the same tolerance, tell nothing
+    answers = [*words, "--tolerance", f"{stored['linear']},{stored['bent']}", "--weights"]
+    assert run([*answers, "vicious.safetensors"]) == 0
+    assert run([*against[:4], "--null", "null.json"]) == 2
+    assert "that of cut 'code', the outputs would be watched" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--cut", "code"), "honest networks on cells.npz at cut 'code'"),
+        (("--cut", "code", "--released", "logits"), "leave --released out"),
+        (("--cut", "cod", "--tolerance", "0.4,0.5"), "cod"),
+        (("--released", "features", "--null", "n.json", "--cut", "top"), "holds no tolerance"),
+    ],
+)
+def test_cuts_that_cannot_be_watched_are_one_line(
+    halves: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
+) -> None:
+    assert run(["guard", "test_cli_guard:InTwo", "--data", "cells.npz", *words]) == 2
+    complaint = capsys.readouterr().err
+    assert said in complaint
+    assert complaint.count("\n") == 1
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     g = Rng(0).torch()

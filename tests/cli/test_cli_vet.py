@@ -9,7 +9,7 @@ import pytest
 from splitveil.cli import BAD_INPUT, GATE_FAILED, run
 from splitveil.errors import BadData
 from splitveil.report.vetting import read_vetting
-from splitveil.vetting import images_digest, shipped_null
+from splitveil.vetting import images_digest, panel_nets, shipped_null
 from splitveil.vetting.subject import images_of
 
 
@@ -74,6 +74,30 @@ def test_exit_codes_follow_a_null_of_ones_own(
     page = (tmp_path / "out" / "vet.html").read_text(encoding="utf-8")
     for text in ("in any honest network", "T3, linear probe", "What this cannot see", "null.json"):
         assert text in page
+
+
+def test_a_panel_is_built_and_detectors_are_tried_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(panel_nets, "COUNTS", {"test": 1, "train": 2})
+    y = np.arange(120) % 4
+    pixels = np.random.default_rng(0).random((120, 16, 16, 1)) * 0.3
+    pixels[np.arange(120), 3 * y % 16] += 0.6
+    data, panel = tmp_path / "data.npz", tmp_path / "panel"
+    np.savez(data, x=pixels.astype(np.float32), y=y)
+    words = ["vet", "--data", str(data), "--panel", str(panel)]
+    assert run([*words, "--build-panel"]) == 0
+    assert len(list(panel.iterdir())) == 6
+    assert "Try one" in capsys.readouterr().out
+    tried = ["--benchmark", "linear_probe", "--benchmark", "discriminant"]
+    assert run([*words, *tried]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in ("linear_probe", "discriminant", "AUC"))
+    assert run([*words, *tried, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["detector"] for one in found] == ["linear_probe", "discriminant"]
+    assert all(one["auc"]["n"] == 2 for one in found)
+    assert all(set(one["scores"]) == {"test-honest-00", "test-vicious-00"} for one in found)
 
 
 def test_unlabelled_data_and_bad_settings_are_one_line(

@@ -34,10 +34,10 @@ from splitveil.vetting import (
     vet,
 )
 from splitveil.vetting.against_shadows import measured
-from splitveil.vetting.answers import centred
-from splitveil.vetting.catalogue import STATISTICS
 from splitveil.vetting.looking import find_last_layer
 from splitveil.vetting.shadows import FAMILIES
+from splitveil.vetting.statistics import centred
+from splitveil.vetting.statistics.catalogue import STATISTICS
 
 
 def test_the_last_layer_is_found_behind_normalisation_and_class_order() -> None:
@@ -270,8 +270,9 @@ def test_a_panel_goes_on_and_feeds_a_detector(
         again["test-vicious-00"].state_dict()["network.conv.weight"],
         weights["network.conv.weight"],
     )
-    own = benchmark("linear_probe", find_detector("linear_probe"), tmp_path, images)
-    assert np.isfinite([score for _, score in own.scores]).all()
+    for name in STATISTICS:
+        own = benchmark(name, find_detector(name), tmp_path, images)
+        assert np.isfinite([score for _, score in own.scores]).all()
 
 
 def test_bad_detectors_are_refused(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from splitveil.vetting import (
     linear_probe,
     residual_gradient,
     saliency,
-    smoother,
     spread,
 )
+from splitveil.vetting.statistics import smoother
 
 RNG = Rng(0)
 
@@ -88,7 +88,7 @@ def test_leaving_out_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     penalty = 0.7
     monkeypatch.setattr(smoother, "_PENALTIES", torch.tensor([penalty], dtype=torch.float64))
     code, y = own[:, :3] + own[:, 3:6], x.flatten(1)
-    from splitveil.vetting.answers import centred
+    from splitveil.vetting.statistics import centred
 
     inside = centred(code, labels)
     u, s, _ = torch.linalg.svd(inside, full_matrices=False)

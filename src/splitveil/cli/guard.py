@@ -8,32 +8,107 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from splitveil.cli import DONE, GATE_FAILED, INCONCLUSIVE, options
+from splitveil.cli.watched import place, sends, store_tolerance, stream, tolerance_of
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
-    from splitveil.data import ImageStream
     from splitveil.vetting import Guard, GuardNull
 
 _GUARD = "The guard"
-_BATCH = 100
-_OUR_SIZE = 32
 _LARGEST = 700.0
+
+Data = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SOURCE",
+        help="A folder, an IDX or .npz file, package.module:factory, fashion-mnist or demo; "
+        "labels are not needed.",
+        show_default="demo",
+        rich_help_panel="The images",
+    ),
+]
+Cut = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Watch what crosses there instead of the outputs; honest networks must be measured "
+        "at the same place.",
+        show_default="the outputs",
+        rich_help_panel=_GUARD,
+    ),
+]
+Released = Annotated[
+    str | None,
+    typer.Option(
+        metavar="logits|softmax|attributes|features",
+        help="What leaves the device: class scores, their softmax, scores of attributes, or "
+        "values without a decision.",
+        show_default="logits, features with --cut",
+        rich_help_panel=_GUARD,
+    ),
+]
+Alpha = Annotated[
+    float,
+    typer.Option(
+        help="Chance of a false alarm for a network within tolerance.", rich_help_panel=_GUARD
+    ),
+]
+Null = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Tolerance that --write-null stored; without it, that of Fashion-MNIST.",
+        rich_help_panel=_GUARD,
+    ),
+]
+Tolerance = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LINEAR,BENT",
+        help="Declared mean scores of both probes, in (0, 1), in place of measured ones.",
+        rich_help_panel=_GUARD,
+    ),
+]
+Honest = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="Weights of an honest network of MODEL's form, for --write-null; repeat for all.",
+        rich_help_panel=_GUARD,
+    ),
+]
+WriteNull = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Measure the tolerance of --honest networks on --data, store it, guard nothing.",
+        rich_help_panel=_GUARD,
+    ),
+]
+State = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Go on from this state, and store it here; sums of private images, keep private.",
+        rich_help_panel=_GUARD,
+    ),
+]
+InOrder = Annotated[
+    bool,
+    typer.Option(
+        "--in-order",
+        help="Take images as stored; by default in random order, as class folders need.",
+        rich_help_panel=_GUARD,
+    ),
+]
 
 
 def guard(
     model: options.Model = None,
     *,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SOURCE",
-            help="A folder, an IDX or .npz file, package.module:factory, fashion-mnist or demo; "
-            "labels are not needed.",
-            show_default="demo",
-            rich_help_panel="The images",
-        ),
-    ] = None,
+    data: Data = None,
+    cut: Cut = None,
     weights: options.Weights = None,
     mean: options.Mean = None,
     std: options.Std = None,
@@ -42,74 +117,19 @@ def guard(
     channels: options.Channels = None,
     fit: options.Fit = None,
     pixel_range: options.PixelRange = None,
-    released: Annotated[
-        str,
-        typer.Option(
-            metavar="logits|softmax|attributes",
-            help="What leaves the device: class scores, their softmax, or scores of attributes.",
-            rich_help_panel=_GUARD,
-        ),
-    ] = "logits",
-    alpha: Annotated[
-        float,
-        typer.Option(
-            help="Chance of a false alarm for a network within tolerance.",
-            rich_help_panel=_GUARD,
-        ),
-    ] = 0.01,
-    null: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Tolerance that --write-null stored; without it, that of Fashion-MNIST.",
-            rich_help_panel=_GUARD,
-        ),
-    ] = None,
-    tolerance: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LINEAR,BENT",
-            help="Declared mean scores of both probes, in (0, 1), in place of measured ones.",
-            rich_help_panel=_GUARD,
-        ),
-    ] = None,
-    honest: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            help="Weights of an honest network of MODEL's form, for --write-null; repeat for all.",
-            rich_help_panel=_GUARD,
-        ),
-    ] = None,
-    write_null: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Measure the tolerance of --honest networks on --data, store it, guard nothing.",
-            rich_help_panel=_GUARD,
-        ),
-    ] = None,
-    state: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Go on from this state, and store it here; sums of private images, keep private.",
-            rich_help_panel=_GUARD,
-        ),
-    ] = None,
-    in_order: Annotated[
-        bool,
-        typer.Option(
-            "--in-order",
-            help="Take images as stored; by default in random order, as class folders need.",
-            rich_help_panel=_GUARD,
-        ),
-    ] = False,
+    released: Released = None,
+    alpha: Alpha = 0.01,
+    null: Null = None,
+    tolerance: Tolerance = None,
+    honest: Honest = None,
+    write_null: WriteNull = None,
+    state: State = None,
+    in_order: InOrder = False,
     seed: options.Seed = None,
     json_: options.Json = False,
     traceback: options.Traceback = False,
 ) -> None:
-    """Watch a network's answers for what they give away.
+    """Watch what a network's answers, or the features at a cut, give away.
 
     From images without labels, one after another, until the alarm or the last image. Exit code 1
     on an alarm, 0 without one, 3 without one after fewer images than malicious networks took to be
@@ -129,151 +149,58 @@ def guard(
             output=options.key(output),
         ).network
 
-    images = _images(data, size, channels, fit, pixel_range, None if in_order else seed or 0)
+    kind = _kind(released, cut)
+    images = stream(data, size, channels, fit, pixel_range, None if in_order else seed or 0)
     if write_null is not None or honest:
-        _measure(
-            images, [load(str(file)) for file in honest or ()], released, seed or 0, write_null
-        )
+        networks = [load(str(file)) for file in honest or ()]
+        store_tolerance(images, networks, kind, cut, seed or 0, write_null)
         return
     watching = (
         Guard.restore(state)
         if state is not None and state.is_file()
-        else Guard(_null(null, tolerance, images.name, released), alpha=alpha)
+        else Guard(tolerance_of(null, tolerance, images.name, kind, cut), alpha=alpha)
     )
-    network = load(weights)
+    _check_place(watching.null, cut)
+    watched = sends(load(weights), images, watching.null.released, cut)
     with _bar(len(images), json_) as advance:
         for x in images:
             if watching.alarmed:
                 break
-            watching.update(x, _answers(network, x, watching.null.released))
+            watching.update(x, watched(x))
             advance(len(x))
     if state is not None:
         watching.save(state)
     raise typer.Exit(_tell(watching, json_))
 
 
-def _images(
-    source: str | None,
-    size: int | None,
-    channels: int | None,
-    fit: str | None,
-    pixel_range: str | None,
-    seed: int | None,
-) -> "ImageStream":
-    """The stream that the options name, in random order unless there is no seed."""
-    from splitveil.data import open_stream
-    from splitveil.data.load import NAMES
-    from splitveil.data.pixels import PixelPlan
-    from splitveil.errors import BadPlan
-    from splitveil.rng import Rng
-
-    ours = (source or "demo") in NAMES
-    ends = options.numbers(pixel_range, "--pixel-range")
-    if ends and len(ends) != 2:
-        raise BadPlan(f"--pixel-range: expected BLACK,WHITE, got '{pixel_range}'")
-    plan = PixelPlan(
-        size=size or (_OUR_SIZE if ours else None),
-        channels=channels,
-        fit=fit or ("pad" if ours else "bilinear"),  # type: ignore[arg-type]
-        pixel_range=(ends[0], ends[1]) if ends else None,
-    )
-    return open_stream(source, plan, None if seed is None else Rng(seed))
-
-
-def _null(file: Path | None, tolerance: str | None, source: str, released: str) -> "GuardNull":
-    """The tolerance that the options ask for.
+def _kind(released: str | None, cut: str | None) -> str:
+    """What the guard is shown.
 
     Raises:
-        BadPlan: if they ask for two, or for none where there is none of our own.
+        BadPlan: if features of a cut are to be taken for a decision.
     """
-    import json
-
-    from splitveil.data.load import NAMES
     from splitveil.errors import BadPlan
-    from splitveil.vetting import GuardNull, bundled_null
 
-    if file is not None and tolerance is not None:
-        raise BadPlan("--null and --tolerance both say what is granted: give one")
-    if tolerance is not None:
-        ends = options.numbers(tolerance, "--tolerance")
-        if len(ends) != 2:
-            raise BadPlan(f"--tolerance: expected LINEAR,BENT such as 0.4,0.5; got '{tolerance}'")
-        return GuardNull(linear=ends[0], bent=ends[1], released=released)
-    if file is not None:
-        try:
-            return GuardNull.from_json(json.loads(file.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise BadPlan(f"--null: {file} holds no tolerance: {error}") from error
-    if source not in NAMES:
+    if cut is not None and released not in (None, "features"):
         raise BadPlan(
-            f"nothing is known of honest networks on {source}: measure some with --honest and "
-            "--write-null, or declare --tolerance LINEAR,BENT"
+            f"--cut: what crosses there is features, not '{released}': leave --released out"
         )
-    return bundled_null(released)
+    return released or ("logits" if cut is None else "features")
 
 
-def _measure(
-    images: "ImageStream",
-    networks: "list[nn.Module]",
-    released: str,
-    seed: int,
-    file: Path | None,
-) -> None:
-    """Store the tolerance of honest networks.
+def _check_place(null: "GuardNull", cut: str | None) -> None:
+    """Refuse a tolerance of elsewhere in the network.
 
     Raises:
-        BadPlan: if there are no networks, or no file to write.
+        BadPlan: naming both places.
     """
-    import json
-
-    import torch
-
     from splitveil.errors import BadPlan
-    from splitveil.rng import Rng
-    from splitveil.storage import write_whole
-    from splitveil.vetting import guard_null
 
-    if file is None or not networks:
-        raise BadPlan("--honest and --write-null go together: networks to measure, a file to write")
-    x = torch.cat(list(images))
-    measured = guard_null(
-        x,
-        [
-            torch.cat([_answers(one, part, released) for part in x.split(_BATCH)])
-            for one in networks
-        ],
-        Rng(seed, ("guard",)),
-        released=released,
-        source=f"{len(x):,} images of {images.name}",
-    )
-    write_whole(file, (json.dumps(measured.to_json(), indent=1) + "\n").encode())
-    typer.echo(
-        f"Wrote {file}: {measured.models} honest networks score at most {measured.linear:.3g} "
-        f"(linear) and {measured.bent:.3g} (bent). "
-        f"Use it: splitveil guard MODEL --data SOURCE --null {file}"
-    )
-
-
-def _answers(network: "nn.Module", x: "Tensor", released: str) -> "Tensor":
-    """What leaves the device for a batch.
-
-    Raises:
-        BadModel: if the network cannot take such images.
-    """
-    import torch
-
-    from splitveil.errors import BadModel
-    from splitveil.naming import one_line
-
-    try:
-        with torch.inference_mode():
-            answer: Tensor = network(x)
-    except RuntimeError as error:
-        raise BadModel(
-            f"the model fails on images of shape {tuple(x.shape[1:])} ({one_line(error)}): give "
-            "size= and channels="
-        ) from error
-    return answer.softmax(1) if released == "softmax" else answer
+    if null.cut != (cut or ""):
+        raise BadPlan(
+            f"the tolerance is that of {place(null.cut)}, {place(cut or '')} would be watched: "
+            "measure honest networks there, or choose the same --cut"
+        )
 
 
 @contextlib.contextmanager
@@ -314,7 +241,8 @@ def _tell(guard: "Guard", json_: bool) -> int:
     largest = math.exp(min(guard.log_peak, _LARGEST))
     figures = f"largest e-value {largest:.3g}, p-value {guard.p_value:.2g}"
     if guard.alarmed:
-        said = f"ALARM at image {guard.alarm_at:,}: {figures}. Answers tell more than is granted."
+        what = f"What crosses at {place(null.cut)} tells" if null.cut else "Answers tell"
+        said = f"ALARM at image {guard.alarm_at:,}: {figures}. {what} more than is granted."
     else:
         said = f"No alarm in {guard.images:,} images: {figures}. That proves nothing."
     typer.echo(said)

@@ -13,11 +13,10 @@ from splitveil.models import PixelModel, reference
 from splitveil.naming import is_reference, one_line, resolve
 from splitveil.quantities import Quantity
 from splitveil.rng import Rng
-from splitveil.vetting.answers import Answers
-from splitveil.vetting.catalogue import measure
 from splitveil.vetting.looking import look
 from splitveil.vetting.null import Null, null_from
 from splitveil.vetting.shadows import FAMILIES, Recipe, Shadow, small_network, train_shadows
+from splitveil.vetting.statistics import Answers, measure
 from splitveil.vetting.verdict import Vetting, judge
 
 MOST_IMAGES = 1000

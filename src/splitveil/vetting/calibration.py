@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import pairwise
+from statistics import NormalDist
 
 import torch
 from jaxtyping import Float64
-from scipy.special import ndtri
 from torch import Tensor
 
 from splitveil.errors import BadData, BadPlan
-from splitveil.measures.checks import OtherFeatures
 from splitveil.rng import Rng
 from splitveil.shapes import Targets
 from splitveil.vetting.guard import GuardNull
-from splitveil.vetting.online_probe import FIRST, PROBES, OnlineProbe, pairs
+from splitveil.vetting.online_probe import FIRST, PROBES, OnlineProbe, Outputs, pairs
 
 _LEAST_AFTER = 100
 
@@ -37,7 +36,7 @@ class Ceiling:
 @torch.no_grad()
 def ceiling(
     x: Targets,
-    outputs: OtherFeatures,
+    outputs: Outputs,
     rng: Rng,
     *,
     released: str = "logits",
@@ -85,7 +84,7 @@ def ceiling(
         found = scores[:, :, start:stop].transpose(0, 1).flatten(1)
         count = min(found.shape[1], len(x))
         means.append(found.mean(1))
-        ends.append(means[-1] + float(ndtri(level)) * found.std(1) / math.sqrt(count))
+        ends.append(means[-1] + NormalDist().inv_cdf(level) * found.std(1) / math.sqrt(count))
     return Ceiling(means[-1], torch.stack(ends).amax(0))
 
 
@@ -98,13 +97,14 @@ def _stages(learns: int, images: int) -> list[tuple[int, int]]:
 
 def guard_null(
     x: Targets,
-    outputs: Sequence[OtherFeatures],
+    outputs: Sequence[Outputs],
     rng: Rng,
     *,
     released: str = "logits",
     learns: int | None = None,
     orders: int = 16,
     source: str = "own honest networks",
+    cut: str = "",
 ) -> GuardNull:
     """The tolerances of a guard from honest networks' outputs on the same images.
 
@@ -143,7 +143,7 @@ def guard_null(
     )
     largest = dict(zip(PROBES, ends.amax(0).tolist(), strict=True))
     return GuardNull(
-        **largest, released=released, models=len(outputs), learns=taught, source=source
+        **largest, released=released, models=len(outputs), learns=taught, source=source, cut=cut
     )
 
 

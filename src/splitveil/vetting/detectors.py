@@ -1,60 +1,21 @@
 """Detectors of one's own, tried on the panel."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from splitveil.data import LabelledImages
 from splitveil.errors import BadPlan
-from splitveil.models import PixelModel
 from splitveil.naming import one_line, resolve
-from splitveil.rng import Rng
-from splitveil.vetting.catalogue import STATISTICS
-from splitveil.vetting.looking import look
+from splitveil.vetting.cases import ByStatistic, Case, Detector
+from splitveil.vetting.discriminant import Discriminant
 from splitveil.vetting.panel_nets import Member, read_panel
-from splitveil.vetting.roc import Roc, roc
+from splitveil.vetting.roc_curve import Roc, roc
+from splitveil.vetting.statistics.catalogue import STATISTICS
 
-_RNG = Rng(0, ("vetting",))
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Case:
-    """A network of the panel as a detector sees it, and labelled images to try it on.
-
-    `vicious` is known for those to learn from, and None for those to be told.
-    """
-
-    name: str
-    network: PixelModel
-    images: LabelledImages
-    vicious: bool | None = None
-
-
-@runtime_checkable
-class Detector(Protocol):
-    """Scores a network; the larger, the more suspicious.
-
-    A detector that learns has `fit(cases)` as well, called once with the train part.
-    """
-
-    def __call__(self, case: Case) -> float:
-        """The score of one network, not NaN."""
-
-
-@dataclass(frozen=True)
-class ByStatistic:
-    """One of splitveil's own statistics as a detector; it learns nothing."""
-
-    name: str
-
-    def __call__(self, case: Case) -> float:
-        """The statistic's value at the outputs."""
-        one = STATISTICS[self.name]
-        answers, _ = look(case.network, case.images, seeing=(one.needs,))
-        if one.needs and getattr(answers, one.needs) is None:
-            raise BadPlan(f"{case.name} does not allow {self.name}")
-        return one.measure(answers, _RNG.child(self.name)).value
+LEARNING: Mapping[str, Callable[[], Detector]] = {"discriminant": Discriminant}
+"""Detectors that ship and learn from the panel's train part."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,16 +45,20 @@ class Benchmark:
 
 
 def find_detector(name: str) -> Detector:
-    """A statistic by its name, or what `package.module:Detector` names; a class is called first.
+    """A shipped detector by its name, or what `package.module:Detector` names.
+
+    Every statistic is one by its own value; `discriminant` learns. A class is called first.
 
     Raises:
         BadPlan: if it is no detector.
     """
     if name in STATISTICS:
         return ByStatistic(name)
+    if name in LEARNING:
+        return LEARNING[name]()
     if ":" not in name:
         raise BadPlan(
-            f"detector '{name}': expected one of {', '.join(STATISTICS)}, or "
+            f"detector '{name}': expected one of {', '.join((*STATISTICS, *LEARNING))}, or "
             "package.module:Detector"
         )
     found = resolve(name, what="detector", error=BadPlan)

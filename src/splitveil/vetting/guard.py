@@ -11,17 +11,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from splitveil.audit.store import write_whole
 from splitveil.errors import BadData, BadPlan
-from splitveil.measures.checks import OtherFeatures
 from splitveil.quantities import Kind, Quantity
 from splitveil.shapes import Targets
+from splitveil.storage import write_whole
 from splitveil.vetting.betting import Capital, mean_of_logs
 from splitveil.vetting.online_probe import (
     FIRST,
     PROBES,
     RELEASED,
     OnlineProbe,
+    Outputs,
     pairs,
 )
 
@@ -44,6 +44,7 @@ class GuardNull:
         learns: images after which the probes stop learning.
         needed: images by which the guard has told most malicious networks tried, 0 if unknown.
         source: what networks and images were measured, in words.
+        cut: name or id of the cut whose features were shown, "" for the outputs.
 
     Raises:
         BadPlan: if a tolerance is not inside (0, 1), or a count makes no sense.
@@ -56,6 +57,7 @@ class GuardNull:
     learns: int = 1000
     needed: int = 0
     source: str = "declared"
+    cut: str = ""
 
     def __post_init__(self) -> None:
         if not (0 < self.linear < 1 and 0 < self.bent < 1):
@@ -96,7 +98,7 @@ class GuardNull:
         whole = ("models", "learns", "needed")
         right = all(
             isinstance(value, str)
-            if name in ("released", "source")
+            if name in ("cut", "released", "source")
             else isinstance(value, int)
             if name in whole
             else isinstance(value, int | float)
@@ -195,7 +197,7 @@ class Guard:
         )
 
     @torch.no_grad()
-    def update(self, x: Targets, outputs: OtherFeatures) -> Quantity:
+    def update(self, x: Targets, outputs: Outputs) -> Quantity:
         """Take in images and what was released for them; batches may be cut anywhere.
 
         Args:

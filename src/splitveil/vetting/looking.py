@@ -13,7 +13,7 @@ from splitveil.models import PixelModel, predict
 from splitveil.naming import one_line
 from splitveil.nets import evaluating
 from splitveil.partition import trace
-from splitveil.vetting.answers import Answers, LastLayer
+from splitveil.vetting.statistics import Answers, LastLayer
 
 _BATCH = 250
 _SLOPES, _FEWEST, _PASSES, _AT_ONCE = 128, 8, 4096, 320

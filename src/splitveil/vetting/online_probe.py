@@ -8,18 +8,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, one_hot, relu
 
 from splitveil.errors import BadData, BadPlan
-from splitveil.measures.checks import OtherFeatures
 from splitveil.rng import Rng
 from splitveil.shapes import Targets
 
+# Its length is checked against the images' by hand, for a message that says what to do.
+Outputs: TypeAlias = Float[Tensor, "n2 k2"]
 RELEASED = ("logits", "softmax", "attributes", "features")
 PROBES = ("linear", "bent")
 FIRST = 8
@@ -56,7 +57,7 @@ class Pairs:
 
 
 @torch.no_grad()
-def pairs(x: Targets, released: OtherFeatures, kind: str) -> Pairs:
+def pairs(x: Targets, released: Outputs, kind: str) -> Pairs:
     """What the probe looks at.
 
     The decision is the largest of several outputs, the sign of a single one or of each attribute;

@@ -5,8 +5,8 @@ from torch import Tensor
 
 from splitveil.quantities import Quantity
 from splitveil.rng import Rng
-from splitveil.vetting.answers import Answers, centred
-from splitveil.vetting.smoother import left_out, share, whitened, within
+from splitveil.vetting.statistics.answers import Answers, centred
+from splitveil.vetting.statistics.smoother import left_out, share, whitened, within
 
 MOST = 1000
 _SCALES = (0.5, 1.0, 2.0)

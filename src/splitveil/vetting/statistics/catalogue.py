@@ -6,12 +6,12 @@ from typing import TypeAlias
 
 from splitveil.quantities import Quantity
 from splitveil.rng import Rng
-from splitveil.vetting.answers import Answers
-from splitveil.vetting.kernel_probe import kernel_probe
-from splitveil.vetting.linear_probe import linear_probe
-from splitveil.vetting.residual_gradient import last_layer_gain, residual_gradient
-from splitveil.vetting.saliency import saliency
-from splitveil.vetting.spread import effective_rank, spread
+from splitveil.vetting.statistics.answers import Answers
+from splitveil.vetting.statistics.kernel_probe import kernel_probe
+from splitveil.vetting.statistics.linear_probe import linear_probe
+from splitveil.vetting.statistics.residual_gradient import last_layer_gain, residual_gradient
+from splitveil.vetting.statistics.saliency import saliency
+from splitveil.vetting.statistics.spread import effective_rank, spread
 
 Measure: TypeAlias = Callable[[Answers, Rng], Quantity]
 

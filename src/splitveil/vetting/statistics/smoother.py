@@ -9,7 +9,7 @@ from torch import Tensor
 from splitveil.estimators import ratio_interval
 from splitveil.quantities import Kind, Quantity
 from splitveil.rng import Rng
-from splitveil.vetting.answers import MOST_DIRECTIONS, centred
+from splitveil.vetting.statistics.answers import MOST_DIRECTIONS, centred
 
 _PENALTIES = torch.logspace(-6, 3, 10, dtype=torch.float64)
 _NARROWEST = 1e-6

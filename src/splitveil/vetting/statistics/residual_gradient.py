@@ -6,7 +6,7 @@ from torch.nn.functional import cross_entropy
 
 from splitveil.quantities import Kind, Quantity
 from splitveil.rng import Rng
-from splitveil.vetting.answers import Answers, LastLayer
+from splitveil.vetting.statistics.answers import Answers, LastLayer
 
 _STEPS, _RATE = 50, 1e-2
 _ASSUMED = ("of these images, without a sampling interval",)

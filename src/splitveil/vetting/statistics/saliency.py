@@ -4,7 +4,7 @@ import torch
 
 from splitveil.quantities import Kind, Quantity
 from splitveil.rng import Rng
-from splitveil.vetting.answers import Answers
+from splitveil.vetting.statistics.answers import Answers
 
 
 def saliency(answers: Answers, rng: Rng) -> Quantity:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from splitveil.quantities import Kind, Quantity
 from splitveil.rng import Rng
-from splitveil.vetting.answers import Answers, centred
+from splitveil.vetting.statistics.answers import Answers, centred
 
 _ASSUMED = ("of these images, without a sampling interval",)
 

@@ -4,8 +4,8 @@ import torch
 
 from splitveil.quantities import Quantity
 from splitveil.rng import Rng
-from splitveil.vetting.answers import MOST_DIRECTIONS, Answers, centred
-from splitveil.vetting.smoother import left_out, share, whitened, within
+from splitveil.vetting.statistics.answers import MOST_DIRECTIONS, Answers, centred
+from splitveil.vetting.statistics.smoother import left_out, share, whitened, within
 
 
 def linear_probe(answers: Answers, rng: Rng) -> Quantity:
