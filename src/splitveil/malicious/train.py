@@ -9,7 +9,7 @@ from splitveil.data import LabelledImages
 from splitveil.malicious.hiding import Extra
 from splitveil.malicious.joint import Course, Joint, Material, Weights, check_decoder, train
 from splitveil.malicious.objective import Resemblance
-from splitveil.malicious.pair import Honest, Malicious, Passed
+from splitveil.malicious.pair import Honest, Malicious
 from splitveil.malicious.released import LOGITS, Released
 from splitveil.malicious.tasks import Task
 from splitveil.quantities import Quantity
@@ -18,6 +18,8 @@ from splitveil.training import Augmentation, Schedule
 
 SCHEDULE = Schedule(epochs=12, batch=128, learning_rate=2e-3, weight_decay=0.0)
 RESEMBLANCE = Resemblance()
+TASK_ALONE = Weights(task=1.0, resemblance=0.0)
+PICTURE_ALONE = Weights(task=0.0, resemblance=1.0)
 AUGMENTATION = Augmentation()
 
 
@@ -80,33 +82,11 @@ def train_malicious(
         device=device,
         further=extra,
     )
-    if weight == 0:
-        found = train_honest(
-            classifier,
-            images,
-            task=task,
-            validation=validation,
-            rng=rng.child("honest"),
-            schedule=schedule,
-            augmentation=augmentation,
-            device=device,
-        )
-        return fit_afterwards(
-            found.model,
-            decoder,
-            images,
-            task=task,
-            validation=validation,
-            rng=rng.child("decoder"),
-            release=release,
-            resemblance=resemblance,
-            schedule=schedule,
-            augmentation=augmentation,
-            device=device,
-        )
     material = Material.of(images, validation, task)
-    released = Released(deepcopy(classifier).to(device), release, task, material.x)
-    return _coupled(released, decoder, material, course, rng)
+    if weight == 0:
+        found = _honest(classifier, material, course, rng.child("honest"))
+        return _afterwards(found.model, decoder, release, material, course, rng.child("decoder"))
+    return _coupled(classifier, decoder, release, material, course, rng)
 
 
 def train_honest(
@@ -124,19 +104,15 @@ def train_honest(
 
     Arguments and errors as `train_malicious`.
     """
-    material = Material.of(images, validation, task)
-    released = Released(deepcopy(classifier).to(device), LOGITS, task, material.x)
     course = Course(
         task=task,
-        weights=Weights(task=1.0, resemblance=0.0),
+        weights=TASK_ALONE,
         resemblance=RESEMBLANCE,
         schedule=schedule,
         augmentation=augmentation,
         device=device,
     )
-    history = train(Joint(released, None), material, course, rng)
-    accuracy = _accuracy(released, material, rng)
-    return Honest(model=released.network.eval(), accuracy=accuracy, history=history)
+    return _honest(classifier, Material.of(images, validation, task), course, rng)
 
 
 def fit_afterwards(
@@ -157,20 +133,16 @@ def fit_afterwards(
 
     The decoder's loss is the resemblance alone. Arguments and errors as `train_malicious`.
     """
-    material = Material.of(images, validation, task)
-    released = Released(deepcopy(model).to(device).eval(), release, task, material.x)
-    check_decoder(decoder, released, material.x)
     course = Course(
         task=task,
-        weights=Weights(task=0.0, resemblance=1.0),
+        weights=PICTURE_ALONE,
         resemblance=resemblance,
         schedule=schedule,
         augmentation=augmentation,
         device=device,
     )
-    net = Joint(released, deepcopy(decoder), still=True)
-    history = train(net, material, course, rng)
-    return _pair(net, released, history, _accuracy(released, material, rng))
+    material = Material.of(images, validation, task)
+    return _afterwards(model, decoder, release, material, course, rng)
 
 
 def autoencoder(
@@ -191,37 +163,71 @@ def autoencoder(
 
     A yardstick only as good as its training. Arguments and errors as `train_malicious`.
     """
-    material = Material.of(images, validation, task)
-    released = Released(deepcopy(encoder).to(device), release, task, material.x)
     course = Course(
         task=task,
-        weights=Weights(task=0.0, resemblance=1.0),
+        weights=PICTURE_ALONE,
         resemblance=resemblance,
         schedule=schedule,
         augmentation=augmentation,
         device=device,
     )
-    return replace(_coupled(released, decoder, material, course, rng), accuracy=None)
+    material = Material.of(images, validation, task)
+    return replace(_coupled(encoder, decoder, release, material, course, rng), accuracy=None)
+
+
+def _honest(classifier: nn.Module, material: Material, course: Course, rng: Rng) -> Honest:
+    """A copy of the classifier trained for its task, whatever else the course weighs."""
+    course = replace(course, weights=TASK_ALONE, further=None)
+    released = _released(deepcopy(classifier), LOGITS, material, course)
+    history = train(Joint(released, None), material, course, rng)
+    accuracy = _accuracy(released, material, rng)
+    return Honest(model=released.network.eval(), accuracy=accuracy, history=history)
+
+
+def _afterwards(
+    model: nn.Module,
+    decoder: nn.Module,
+    release: str,
+    material: Material,
+    course: Course,
+    rng: Rng,
+) -> Malicious:
+    """A copy of the decoder fitted to a model that stays, whatever else the course weighs."""
+    course = replace(course, weights=PICTURE_ALONE, further=None)
+    released = _released(deepcopy(model).eval(), release, material, course)
+    check_decoder(decoder, released, material.x)
+    net = Joint(released, deepcopy(decoder), still=True)
+    return _pair(net, released, material, course, rng)
 
 
 def _coupled(
-    released: Released, decoder: nn.Module, material: Material, course: Course, rng: Rng
+    classifier: nn.Module,
+    decoder: nn.Module,
+    release: str,
+    material: Material,
+    course: Course,
+    rng: Rng,
 ) -> Malicious:
+    """Copies of both trained together as the course weighs them."""
+    released = _released(deepcopy(classifier), release, material, course)
     check_decoder(decoder, released, material.x)
-    net = Joint(released, deepcopy(decoder))
-    history = train(net, material, course, rng)
-    return _pair(net, released, history, _accuracy(released, material, rng))
+    return _pair(Joint(released, deepcopy(decoder)), released, material, course, rng)
+
+
+def _released(network: nn.Module, release: str, material: Material, course: Course) -> Released:
+    return Released(network.to(course.device), release, course.task, material.x)
 
 
 def _pair(
-    net: Joint, released: Released, history: tuple[Passed, ...], accuracy: Quantity
+    net: Joint, released: Released, material: Material, course: Course, rng: Rng
 ) -> Malicious:
+    history = train(net, material, course, rng)
     assert net.decoder is not None  # noqa: S101 - every caller gives one
     return Malicious(
         model=released.network.eval(),
         decoder=net.decoder.eval(),
         release=released.release,
-        accuracy=accuracy,
+        accuracy=_accuracy(released, material, rng),
         history=history,
         released=released.eval(),
     )
