@@ -25,7 +25,7 @@ from splitveil.malicious import (
 from splitveil.measures import mse_per_image, risk
 from splitveil.nets.small_pair import SmallDecoder, small_classifier
 from splitveil.partition import trace
-from splitveil.release import Softmax
+from splitveil.release import Sigmoid, Softmax
 from splitveil.rng import Rng
 from splitveil.threat import Auxiliary, Observation, white_box
 from splitveil.training import Schedule
@@ -297,6 +297,12 @@ def test_attributes_are_learnt_and_their_probabilities_released() -> None:
     codes = pair.codes(bars(10, 3).x)
     assert codes.shape == (10, 2)
     torch.testing.assert_close(codes, pair.outputs(bars(10, 3).x).sigmoid())
+    # the same release in an audit: its log odds are the scores again
+    traced = trace(pair.model, bars(2, 3).x)
+    assert traced.output is not None
+    sent = traced.split(traced.output, Sigmoid()).transmit(bars(10, 3).x, Rng(0))
+    torch.testing.assert_close(sent, codes)
+    torch.testing.assert_close(sent.logit(), pair.outputs(bars(10, 3).x), rtol=1e-3, atol=1e-3)
 
 
 def test_one_attribute_is_a_code_of_one_number() -> None:

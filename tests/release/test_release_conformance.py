@@ -11,6 +11,7 @@ from splitveil.testing.conformance.releases import ReleaseConformance
 _WRITTEN = [
     "none",
     "half",
+    "sigmoid",
     "softmax",
     "gaussian(sigma=0.5)",
     "gaussian(sigma=0.2, clip=0.5, scale=absolute)",

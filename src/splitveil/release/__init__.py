@@ -13,6 +13,7 @@
 | `dropout(rate=0.3)` | `Dropout` | none | 32 |
 | `shuffle-tokens(tokens=17)` | `ShuffledTokens` | none | 32 |
 | `quantise(bits=8)` | `UniformQuantiser` | none | 1-8 |
+| `sigmoid` | `Sigmoid`, for scores of attributes | none | 32 |
 | `softmax` | `Softmax`, for class scores | none | 32 |
 | `dither(bits=4)` | `DitheredQuantiser` | exact | 1-8 |
 | `stored(file=release.safetensors)` | `Stored` | of what is stored | of what is stored |
@@ -43,6 +44,7 @@ from splitveil.release.shaped import (
     shaped_variances,
 )
 from splitveil.release.shuffled import ShuffledTokens
+from splitveil.release.sigmoid import Sigmoid
 from splitveil.release.softmax import Softmax
 from splitveil.release.sparse import Dropout, TopK
 from splitveil.release.stored import Stored, release_bytes
@@ -74,6 +76,7 @@ __all__ = [
     "ShapedGaussian",
     "ShapedNoise",
     "ShuffledTokens",
+    "Sigmoid",
     "Softmax",
     "Stored",
     "TopK",

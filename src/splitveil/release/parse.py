@@ -15,6 +15,7 @@ from splitveil.release.laplace import LaplaceNoise
 from splitveil.release.privacy import GaussianPrivacy, LaplacePrivacy
 from splitveil.release.shaped import ShapedNoise
 from splitveil.release.shuffled import ShuffledTokens
+from splitveil.release.sigmoid import Sigmoid
 from splitveil.release.softmax import Softmax
 from splitveil.release.sparse import Dropout, TopK
 from splitveil.release.stored import Stored
@@ -31,6 +32,7 @@ _RECIPES: tuple[type[ReleaseRecipe], ...] = (
     LaplacePrivacy,
     ShapedNoise,
     ShuffledTokens,
+    Sigmoid,
     Softmax,
     Stored,
     TopK,

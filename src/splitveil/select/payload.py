@@ -13,6 +13,7 @@ _BITS = {
     "LaplacePrivacy": 32,
     "ShapedNoise": 32,
     "ShuffledTokens": 32,
+    "Sigmoid": 32,
     "Softmax": 32,
 }
 _QUANTISERS = ("UniformQuantiser", "DitheredQuantiser")
