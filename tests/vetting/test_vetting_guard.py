@@ -87,6 +87,10 @@ def test_thumbnails_and_decisions_are_what_they_say() -> None:
     logs = pairs(x, outputs.softmax(1), "softmax").code
     centred = (outputs - outputs.mean(1, keepdim=True)).double()
     assert torch.allclose(logs, centred, atol=1e-4)
+    odds = pairs(x, outputs.double().sigmoid(), "sigmoid")
+    assert torch.allclose(odds.code, outputs.double(), atol=1e-6)
+    assert torch.equal(odds.decisions, signs)
+    assert bool(pairs(x, outputs.sigmoid().round(), "sigmoid").code.isfinite().all())
     assert pairs(x, torch.randn(20, 300), "features").code.shape == (20, 64)
 
 
@@ -147,7 +151,7 @@ def test_without_taking_the_class_away_the_honest_one_would_score() -> None:
     assert bool((plain > scored + 0.1).all())
 
 
-@pytest.mark.parametrize("released", ["softmax", "attributes", "features"])
+@pytest.mark.parametrize("released", ["softmax", "attributes", "sigmoid", "features"])
 def test_it_alarms_for_every_kind_of_release(released: str) -> None:
     x, outputs = _vicious(400)
     match released:
@@ -155,6 +159,8 @@ def test_it_alarms_for_every_kind_of_release(released: str) -> None:
             sent = outputs.double().softmax(1).float()
         case "attributes":
             sent = outputs - 4
+        case "sigmoid":
+            sent = (outputs - 4).double().sigmoid().float()
         case _:
             sent = torch.cat([outputs, x.flatten(1)], 1)
     declared = GuardNull(linear=0.3, bent=0.3, released=released, learns=400)
@@ -218,7 +224,7 @@ def test_what_cannot_be_used_is_refused_and_leaves_it_as_it_was() -> None:
         guard.update(x[20:], outputs[20:, :3])
     with pytest.raises(BadData, match="one image and one vector"):
         guard.update(x[20:], outputs[20:30])
-    with pytest.raises(BadData, match="never negative"):
+    with pytest.raises(BadData, match="probabilities lie in"):
         Guard(GuardNull(linear=0.2, bent=0.2, released="softmax")).update(x, outputs - 9)
     with pytest.raises(BadPlan, match="take the outputs as features"):
         Guard(NULL).update(x[:2], torch.zeros(2, 2000))

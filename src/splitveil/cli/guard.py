@@ -41,9 +41,9 @@ Cut = Annotated[
 Released = Annotated[
     str | None,
     typer.Option(
-        metavar="logits|softmax|attributes|features",
-        help="What leaves the device: class scores, their softmax, scores of attributes, or "
-        "values without a decision.",
+        metavar="logits|softmax|attributes|sigmoid|features",
+        help="What leaves the device: class scores, their softmax, scores of attributes, their "
+        "sigmoid, or values without a decision.",
         show_default="logits, features with --cut",
         rich_help_panel=_GUARD,
     ),

@@ -165,4 +165,10 @@ def _answers(network: "nn.Module", released: str, x: "Tensor") -> "Tensor":
             f"the model fails on images of shape {tuple(x.shape[1:])} ({one_line(error)}): give "
             "size= and channels="
         ) from error
-    return answer.softmax(1) if released == "softmax" else answer
+    match released:
+        case "softmax":
+            return answer.softmax(1)
+        case "sigmoid":
+            return answer.sigmoid()
+        case _:
+            return answer

@@ -39,7 +39,7 @@ class GuardNull:
     Attributes:
         linear: largest mean squared cosine granted to the linear probe, inside (0, 1).
         bent: the same for the probe with bent regressors.
-        released: what the probes were shown: logits, softmax, attributes or features.
+        released: what the probes were shown: logits, softmax, attributes, sigmoid or features.
         models: honest networks measured; the tolerances are the largest among them.
         learns: images after which the probes stop learning.
         needed: images by which the guard has told most malicious networks tried, 0 if unknown.

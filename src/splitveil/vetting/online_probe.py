@@ -21,7 +21,7 @@ from splitveil.shapes import Targets
 
 # Its length is checked against the images' by hand, for a message that says what to do.
 Outputs: TypeAlias = Float[Tensor, "n2 k2"]
-RELEASED = ("logits", "softmax", "attributes", "features")
+RELEASED = ("logits", "softmax", "attributes", "sigmoid", "features")
 PROBES = ("linear", "bent")
 FIRST = 8
 """Images seen before anything is predicted."""
@@ -37,6 +37,7 @@ _SOLID = 1e-12
 _LEVERAGE = 0.5
 _LEAST = 1e-6
 _SMALLEST_PROBABILITY = 1e-12
+_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +62,9 @@ def pairs(x: Targets, released: Outputs, kind: str) -> Pairs:
     """What the probe looks at.
 
     The decision is the largest of several outputs, the sign of a single one or of each attribute;
-    features have none. Of probabilities the logarithm is taken. More than 64 released values, and
-    targets that are no images, are brought to 64 and 16 by one fixed random projection; images to
-    4x4 cells a channel by averaging.
+    features have none. Of probabilities the logarithm is taken, of a sigmoid's the log odds. More
+    than 64 released values, and targets that are no images, are brought to 64 and 16 by one fixed
+    random projection; images to 4x4 cells a channel by averaging.
 
     Raises:
         BadData: if shapes do not fit, values are not finite, or probabilities are none.
@@ -81,19 +82,26 @@ def pairs(x: Targets, released: Outputs, kind: str) -> Pairs:
         bad = int((~torch.isfinite(values)).sum())
         if bad:
             raise BadData(f"{what} hold {bad} values that are NaN or infinite: nothing is learnt")
-    if kind == "softmax":
-        if bool((out < 0).any()):
-            raise BadData("probabilities are never negative: these are other outputs")
-        out = out.clamp_min(_SMALLEST_PROBABILITY).log()
-        out = out - out.mean(1, keepdim=True)
+    if kind in ("sigmoid", "softmax"):
+        out = _scores(out, kind)
     return Pairs(_decisions(out, kind), _projected(out, _CODE), _target(x))
+
+
+def _scores(out: Tensor, kind: str) -> Tensor:
+    """Scores behind probabilities; a softmax's are centred, as their offset is not sent."""
+    if bool(((out < 0) | (out > 1 + _ROUNDING)).any()):
+        raise BadData("probabilities lie in [0, 1]: these are other outputs")
+    if kind == "sigmoid":
+        return out.clamp(_SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY).logit()
+    logs = out.clamp_min(_SMALLEST_PROBABILITY).log()
+    return logs - logs.mean(1, keepdim=True)
 
 
 def _decisions(out: Tensor, kind: str) -> Tensor:
     classes = out.shape[1]
     if kind == "features":
         return out[:, :0]
-    if kind == "attributes" or classes == 1:
+    if kind in ("attributes", "sigmoid") or classes == 1:
         return (out >= 0).double()
     if classes > _CLASSES:
         raise BadPlan(
