@@ -114,20 +114,21 @@ class ConditionalEntropy(Component):
             state = memory.state
             return class_rate(batch.features, batch.y, state.clusters, sigma=_noise(batch)).mean()
 
-        def term(batch: Batch) -> Tensor:
-            if self.weight is not None:
-                return self.weight * rate(batch)
-            return memory.price * (rate(batch) - target).relu()
+        latest: list[Tensor] = []
 
-        def excess(batch: Batch) -> Tensor:
-            return rate(batch) / target - 1
+        def term(batch: Batch) -> Tensor:
+            found = rate(batch)
+            latest[:] = [found.detach()]
+            if self.weight is not None:
+                return self.weight * found
+            return memory.price * (found - target).relu()
 
         def missed(batch: Batch) -> Tensor:
-            return _EXCESS * excess(batch).relu()
+            return _EXCESS * (rate(batch) / target - 1).relu()
 
         def observe(batch: Batch) -> None:
             if self.rate is not None:
-                memory.answer(excess(batch), control)
+                memory.answer(latest[0] / target - 1, control)
             memory.follow(batch.features, batch.y, _noise(batch), self.memory)
 
         return Part(
