@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,16 @@ def _number(value: float, unit: str = "share") -> Quantity:
     return Quantity(value=value, low=value, high=value, unit=unit, kind=Kind.MEASURED, n=100)
 
 
-def _outcome(task: Task, cut: str, method: str, **content: Any) -> Outcome:
-    trial = Trial(scope="s", task=task, cut=cut, release="Identity()", method=method, seed=0)
+def _outcome(
+    task: Task, cut: str, method: str, *, release: str = "Identity()", **content: Any
+) -> Outcome:
+    trial = Trial(scope="s", task=task, cut=cut, release=release, method=method, seed=0)
     return Outcome(trial=trial, status=Status.DONE, environment=HERE, seconds=1.0, **content)
 
 
-def _attack(cut: str, method: str, error: float) -> Outcome:
+def _attack(cut: str, method: str, error: float, release: str = "Identity()") -> Outcome:
     errors = {"mse": _number(error), "validation_mse": _number(error)}
-    return _outcome(Task.ATTACK, cut, method, quantities=errors)
+    return _outcome(Task.ATTACK, cut, method, release=release, quantities=errors)
 
 
 def _cost(index: int, kind: str, features: int) -> dict[str, Any]:
@@ -56,6 +59,7 @@ def _records(
     probe: list[float] | None = None,
     accuracy: float | None = 0.9,
     classes: str = "labels",
+    always: str | None = None,
 ) -> Records:
     n = len(nc1)
     generator = Rng(0, ("zone",)).numpy()
@@ -77,13 +81,15 @@ def _records(
         outcomes.append(_outcome(Task.UTILITY, "*", "accuracy()", quantities=scores))
     for index, eta in enumerate(etas or []):
         if eta is not None:
-            outcomes.append(_attack(f"c{index}", "Ridge()", FLOOR * eta))
-            outcomes.append(_attack(f"c{index}", "Decoder()", FLOOR * eta * 0.9))
+            sent = always or "Identity()"
+            outcomes.append(_attack(f"c{index}", "Ridge()", FLOOR * eta, sent))
+            outcomes.append(_attack(f"c{index}", "Decoder()", FLOOR * eta * 0.9, sent))
     kinds = kinds or ["activation"] * n
     widths = features or [1000] * n
     manifest = {
         "model": {"channels": 3, "size": [8, 8]},
         "cuts": [_cost(i, kinds[i], widths[i]) for i in range(n)],
+        "plan": {"always_release": always},
     }
     return Records(path=Path(), manifest=manifest, summary={}, outcomes=tuple(outcomes))
 
@@ -126,6 +132,25 @@ def test_no_zone_is_an_answer(change: dict[str, Any], lacks: str) -> None:
     assert zone.end is None
     assert any(lacks in sentence for sentence in zone.sentences)
     assert any(sentence.startswith("no zone") for sentence in zone.sentences)
+
+
+def test_behind_a_release_errors_are_of_what_is_sent_and_noise_makes_no_zone() -> None:
+    noise = "GaussianNoise(sigma=0.5)"
+    zone = find_zone(_records(**PLAIN, always=noise))
+    assert zone.start is None
+    # Ridge fails at cuts 3 and 4, perhaps for the noise; where it reads through it, no zone starts
+    assert zone.undecided == ("c3", "c4")
+    assert [e.unreadable for e in zone.evidence] == [False, False, False, None, None]
+    assert zone.evidence[3].eta == pytest.approx(0.6)
+    assert (zone.jump, zone.post_hoc) == ("c1", "c1")
+    assert any(noise in sentence for sentence in zone.sentences)
+    assert not any("lack an error of Ridge" in sentence for sentence in zone.sentences)
+    assert "no zone: no cut is known to meet" in zone.sentences[-1]
+    # attacks on what is never sent say nothing of such a run
+    other = _records(**PLAIN, always=noise)
+    manifest = {**other.manifest, "plan": {"always_release": "Uniform(bits=2)"}}
+    bare = find_zone(replace(other, manifest=manifest))
+    assert [e.attack for e in bare.evidence] == [None] * 5
 
 
 def test_only_tensors_of_one_kind_are_compared() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from splitveil.audit.sent import PLAIN
+from splitveil.audit.sent import PLAIN, sent_by
 from splitveil.errors import BadPlan
 from splitveil.numerics import LogJackknife, log_ratio
 from splitveil.quantities import Quantity
@@ -40,7 +40,8 @@ class CutEvidence:
     drop of leak(e) in bits per input value; `shrink` is D before / D here; `eta` the error of
     `Ridge` and `attack` that of the best attack, both in units of the class mean's error.
     `attack_mse` is the best attack's error per value, `attack_mse_summed` its sum over channels, in
-    which the paper's threshold is written.
+    which the paper's threshold is written. Where features always go through a release, `behind` is
+    that: errors are of what it sends, all else of features before it.
     """
 
     cut: str
@@ -58,6 +59,7 @@ class CutEvidence:
     attack_mse_summed: float | None
     edge_parameters: int
     edge_flops: int
+    behind: str = ""
 
     @property
     def falls(self) -> bool | None:
@@ -68,8 +70,14 @@ class CutEvidence:
 
     @property
     def unreadable(self) -> bool | None:
-        """Condition (iii): a linear decoder does at best half as well as it might."""
-        return None if self.eta is None else self.eta >= LEAST_ETA
+        """Condition (iii): a linear decoder does at best half as well as it might.
+
+        Behind a release one that does better would do so without, and one that does not may owe it
+        to the release: then this is not known.
+        """
+        if self.eta is None or (self.behind and self.eta >= LEAST_ETA):
+            return None
+        return self.eta >= LEAST_ETA
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,13 +128,15 @@ def find_zone(
     start = found[0] if found else None
     fitting = [e for e in evidence if _fits(e, most_parameters, most_flops)]
     end = fitting[-1] if fitting else None
-    sentences = [*words, *_missing(evidence)]
+    sentences = [*words, *_behind(records), *_missing(evidence)]
     if start is not None and (end is None or evidence.index(end) < evidence.index(start)):
         sentences.append(f"the zone would start at {start.name}, beyond what the device can run")
         start = None
     smallest = _shrinks_most(evidence)
+    undecided = tuple(e.cut for e in evidence if _open(e, accuracy))
     if start is None:
-        sentences.append("no zone: no cut meets all three conditions within the limits")
+        meets = "is known to meet" if undecided else "meets"
+        sentences.append(f"no zone: no cut {meets} all three conditions within the limits")
     elif start.cut == smallest:
         sentences.append(COINCIDES)
     return Zone(
@@ -138,7 +148,7 @@ def find_zone(
         shrinks_most=smallest,
         evidence=tuple(evidence),
         sentences=tuple(sentences),
-        undecided=tuple(e.cut for e in evidence if _open(e, accuracy)),
+        undecided=undecided,
     )
 
 
@@ -208,6 +218,7 @@ def read_evidence(records: Records) -> list[CutEvidence]:
                 attack_mse_summed=None if best is None else channels * best.value,
                 edge_parameters=int(cost["edge_parameters"]),
                 edge_flops=int(cost["edge_flops"]),
+                behind="" if (sent := sent_by(records.manifest)) == PLAIN else sent,
             )
         )
         latest[kind], sizes[key] = key, size
@@ -246,11 +257,12 @@ def _attacks(records: Records) -> list[Outcome]:
 
 
 def _least(records: Records, cut: str, method: str | None = None) -> Quantity | None:
-    """The test error of the attack that did best on validation images at a plain cut."""
+    """The test error of the attack that did best on validation images, on what is always sent."""
+    sent = sent_by(records.manifest)
     tried = [
         o
         for o in _attacks(records)
-        if (o.trial.cut, o.trial.release) == (cut, PLAIN)
+        if (o.trial.cut, o.trial.release) == (cut, sent)
         and method in (None, method_name(o.trial.method))
         and (o.headline or method is not None)
     ]
@@ -303,6 +315,18 @@ def _fits(evidence: CutEvidence, parameters: int | None, flops: int | None) -> b
     return (parameters is None or evidence.edge_parameters <= parameters) and (
         flops is None or evidence.edge_flops <= flops
     )
+
+
+def _behind(records: Records) -> list[str]:
+    """What a release that is always there does to the answer."""
+    sent = sent_by(records.manifest)
+    if sent == PLAIN:
+        return []
+    return [
+        f"features always go through {sent}: errors are of what it sends, falls and centres of "
+        "features before it; where Ridge fails, the release may be why, so no zone can start "
+        "before an audit without it"
+    ]
 
 
 def _missing(evidence: Sequence[CutEvidence]) -> list[str]:
