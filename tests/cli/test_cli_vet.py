@@ -14,11 +14,12 @@ from splitveil.vetting.subject import images_of
 
 
 @pytest.mark.slow
-def test_a_bundled_network_is_consistent_with_the_shipped_panel(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", ["ir", "resnet", "vgg", "vit"])
+def test_a_bundled_network_is_consistent_with_its_shipped_panel(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "vgg"
-    assert run(["vet", "vgg", "--out", str(out), "--json"]) == 0
+    out = tmp_path / name
+    assert run(["vet", name, "--out", str(out), "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record == json.loads((out / "vet.json").read_text())
     assert record["answer"] == "CONSISTENT WITH HONEST"

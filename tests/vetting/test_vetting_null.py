@@ -132,6 +132,9 @@ def test_shipped_panels_hold_39_networks_in_a_few_kilobytes(name: str) -> None:
     assert null.images == images_digest(load_data(None).test)
     assert null.command
     assert min(null.accuracies) > 0.8
+    assert PANELS[name].startswith(null.family)
+    if name == "resnet":
+        assert null.family == "residual"
     place = files("splitveil.vetting").joinpath(f"panels/{PANELS[name]}.json")
     text = place.read_text(encoding="utf-8")
     assert len(text) < 12_000

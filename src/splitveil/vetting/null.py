@@ -13,8 +13,8 @@ from scipy.stats import rankdata
 from splitveil.errors import BadData, BadPlan
 from splitveil.quantities import Quantity
 
-PANELS = {"ir": "plain-4", "resnet": "plain-4", "vgg": "plain-4", "vit": "plain"}
-"""Which shipped panel stands for each reference network, by accuracy: 4 epochs or 1."""
+PANELS = {"ir": "plain-4", "resnet": "residual-4", "vgg": "plain-4", "vit": "plain"}
+"""Which shipped panel stands for each reference network: family and epochs, by accuracy."""
 
 
 @dataclass(frozen=True, kw_only=True)
