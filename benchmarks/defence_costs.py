@@ -82,6 +82,7 @@ RELEASES = (
     "noise(0.1)",
     "calibrated(0.001)",
     "fisher(1)",
+    "fsinfo(0.1)",
     "utility-noise(0.1)",
     "fixed-noise(0.1)",
     "shredder(0.1)",

@@ -39,6 +39,7 @@ COSTLY = {
     "ensembler",
     "fisher",
     "fixed-noise",
+    "fsinfo",
     "noise",
     "pca",
     "prune",

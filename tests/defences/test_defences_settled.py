@@ -16,11 +16,13 @@ from splitveil.defences import (
     Calibration,
     Component,
     Fisher,
+    FisherShannon,
     Hardened,
     UtilityNoise,
     harden,
     parse_components,
 )
+from splitveil.defences.fsinfo import Slopes
 from splitveil.defences.settled import settled
 from splitveil.errors import AuditError, BadData, BadPlan
 from splitveil.estimators.sensitivity import answer_curvature
@@ -35,6 +37,7 @@ from splitveil.release import (
 )
 from splitveil.rng import Rng
 from splitveil.testing.conformance.defences import DefenceConformance
+from splitveil.testing.oracles import LinearGaussian
 from splitveil.training import Schedule
 
 SHORT = Schedule(epochs=2, batch=64, learning_rate=1e-2)
@@ -46,6 +49,7 @@ class TestSettled(DefenceConformance):
         params=[
             pytest.param("calibrated(0.002)", marks=pytest.mark.slow),
             "fisher(30,shape=values)",
+            "fsinfo(0.3)",
             "gaussian-dp(epsilon=300,sends=2)",
             "utility-noise(0.5)",
         ]
@@ -217,6 +221,75 @@ def test_a_network_is_left_the_dfil_asked_for(shape: str) -> None:
     assert left.value == pytest.approx(40, rel=0.05)
 
 
+# --- fsinfo ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_linear_head_is_left_the_information_asked_for(seed: int) -> None:
+    """Independent Gaussian pixels through a linear head: FSInfo is I(X; Z) / d, and tight."""
+    problem = LinearGaussian.random(5, 3 + seed, Rng(seed, ("fsinfo",)))
+    calibration = affine(problem.matrix.float(), _linear(3, 3 + seed, "tail"), scale=1e-3)
+    sends = 1 + seed % 3
+    found = FisherShannon(0.2 * (1 + seed), sends=sends, clip=1.0, probes=20).fit(calibration)
+    release = found.release
+    assert isinstance(release, ClippedGaussian)
+    variance = float(calibration.x.double().var(0, correction=0).mean())
+    white = LinearGaussian(
+        torch.zeros(5, dtype=torch.float64),
+        variance * torch.eye(5, dtype=torch.float64),
+        problem.matrix,
+        torch.zeros(3 + seed, dtype=torch.float64),
+        release.sigma / math.sqrt(sends),
+    )
+    nats = 0.2 * (1 + seed)
+    # a whole ball's edge is touched by one image, whose slope along its radius is clipped
+    assert white.information / 5 == pytest.approx(nats, rel=2e-3)
+    # no attacker of such images does better, and where all directions are alike one does as well
+    assert white.mmse >= variance * math.exp(-2 * nats) * (1 - 5e-3)
+    (statement,) = found.statements
+    assert statement.quantity.kind is Kind.PROXY
+    assert not statement.quantity.is_bound
+    assert statement.quantity.value == pytest.approx(nats, rel=2e-3)
+
+
+def test_few_rows_are_corrected_upwards() -> None:
+    a = _linear(40, 16, "head")
+    calibration = affine(a, _linear(3, 40, "tail"), scale=1e-3)
+    few = Slopes.of(lambda x: x.flatten(1) @ a.T, calibration.x[:16], Rng(0), probes=4)
+    exact = float((0.2 * torch.linalg.eigvalsh((a.T @ a).double())).log1p().mean()) / 2
+    plain = float((0.2 * few.whole).log1p().mean()) / 2
+    assert plain < 0.97 * exact
+    assert abs(few.nats(0.2) - exact) < 0.5 * (exact - plain)
+    # the trace form is never exceeded
+    assert few.nats(1e-9) <= 0.5e-9 * float(few.whole.mean())
+
+
+def test_the_trace_form_never_asks_for_less_noise() -> None:
+    calibration = affine(_linear(8, 4, "head"), _linear(3, 8, "tail"))
+    variance = float(calibration.x.double().var(0, correction=0).mean())
+
+    def sigma(component: Fisher | FisherShannon) -> float:
+        release = component.fit(calibration).release
+        assert isinstance(release, ClippedGaussian)
+        return release.sigma
+
+    for nats in (0.01, 0.5, 2.0):
+        trace = sigma(Fisher(math.expm1(2 * nats) / variance, probes=8))
+        assert sigma(FisherShannon(nats, probes=8)) <= trace * (1 + 1e-6)
+    # with next to nothing left both are one
+    assert sigma(FisherShannon(1e-4, probes=8)) == pytest.approx(
+        sigma(Fisher(math.expm1(2e-4) / variance, probes=8)), rel=1e-2
+    )
+
+
+def test_a_network_is_left_the_fsinfo_asked_for() -> None:
+    found = run("fsinfo(0.2,probes=36)", schedule=ONCE)
+    (statement,) = found.statements
+    quantity = statement.quantity
+    assert quantity.value == pytest.approx(0.2, rel=0.05)
+    assert quantity.low < quantity.value < quantity.high < 0.25
+
+
 # --- utility-noise -----------------------------------------------------------
 
 
@@ -292,7 +365,7 @@ def test_a_curvature_is_that_of_the_cross_entropy() -> None:
 
 
 def test_they_carry_an_entropy_price_and_exclude_other_noise() -> None:
-    for text in ("fisher(100)", "utility-noise(0.5)"):
+    for text in ("fisher(100)", "fsinfo(0.3)", "utility-noise(0.5)"):
         assert run(f"{text}+cem(weight=0.1)", 512, schedule=ONCE).partition is not None
     with pytest.raises(BadPlan, match="contradict each other: both set the noise"):
         run("calibrated(0.01)+noise(0.1)", 512)
@@ -303,7 +376,7 @@ def test_a_partition_as_it_stands_is_fitted_without_training() -> None:
     assert partition is not None
     data = images(1024)
     calibration = Calibration.of(partition, data.validation, data.probe, Rng(1))
-    for component in (Calibrated(0.01), Fisher(50.0), UtilityNoise(0.5)):
+    for component in (Calibrated(0.01), Fisher(50.0), FisherShannon(0.3), UtilityNoise(0.5)):
         found = component.fit(calibration)
         assert len(found.statements) == 1
     unlabelled = LabelledImages(data.probe.x, None, data.probe.ids)
@@ -333,6 +406,8 @@ def test_privacy_over_sends_is_stated() -> None:
         ("calibrated(0.01)", 128, "32 fresh images are too few to prove anything on"),
         ("fisher(0)", 512, "dfil must be positive"),
         ("fisher(1,probes=0)", 512, "probes at least 1"),
+        ("fsinfo(0)", 512, "nats a pixel value must be positive"),
+        ("fsinfo(0.1,probes=1)", 32, "16 rows of slopes are too few for 36 pixel values"),
         ("utility-noise(-1)", 512, "sigma must be positive"),
     ],
 )
@@ -341,7 +416,7 @@ def test_bad_input_before_training(text: str, count: int, words: str) -> None:
         run(text, count)
 
 
-@pytest.mark.parametrize("text", ["calibrated(0.01)", "fisher(1)", "utility-noise(1)"])
+@pytest.mark.parametrize("text", ["calibrated(0.01)", "fisher(1)", "fsinfo(1)", "utility-noise(1)"])
 def test_they_need_a_cut(text: str) -> None:
     with pytest.raises(BadPlan, match="acts on what crosses a cut"):
         run(text, 512, cut=None)
@@ -352,11 +427,12 @@ def test_what_does_not_move_is_refused() -> None:
     with pytest.raises(BadData, match="do not depend on what is sent"):
         UtilityNoise(0.5).fit(still)
     constant = Calibration(**(vars(still) | {"z": torch.ones(400, 8)}))
-    for component in (Calibrated(0.01), Fisher(1.0), UtilityNoise(0.5)):
+    for component in (Calibrated(0.01), Fisher(1.0), FisherShannon(1.0), UtilityNoise(0.5)):
         with pytest.raises(BadData, match="do not vary"):
             component.fit(constant)
     rounded = Calibration(
         **(vars(still) | {"head": lambda x: (x.flatten(1) @ torch.eye(4)).round()})
     )
-    with pytest.raises(BadData, match="do not move with the image"):
-        Fisher(1.0).fit(Calibration(**(vars(rounded) | {"z": still.z[:, :4]})))
+    for slopes in (Fisher(1.0), FisherShannon(1.0)):
+        with pytest.raises(BadData, match="do not move with the image"):
+            slopes.fit(Calibration(**(vars(rounded) | {"z": still.z[:, :4]})))

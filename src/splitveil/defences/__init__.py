@@ -10,7 +10,8 @@
 | `Prune` | fewer channels inside the device's half |
 | `Bottleneck` | fewer channels across a cut |
 | `Noise`, `Released` | clipped Gaussian noise, or any release, across a cut |
-| `Calibrated`, `Fisher`, `UtilityNoise` | noise to a proved error, to a dFIL, to cost little |
+| `Calibrated`, `UtilityNoise` | noise to a proved error, or to cost little |
+| `Fisher`, `FisherShannon` | noise from slopes, by their trace or log-determinant |
 | `PrincipalChannels`, `LowPass`, `Tokens` | fewer channels, frequencies or tokens |
 | `Sparse`, `ChannelDropping` | codes or channels chosen for each image |
 | `FixedNoise`, `Ensembler` | one noise tensor; several bodies and a secret choice of them |
@@ -47,6 +48,7 @@ from splitveil.defences.fisher import Fisher
 from splitveil.defences.fixed_noise import FixedNoise
 from splitveil.defences.freeze import Freeze
 from splitveil.defences.freeze_sweep import FreezeSweep, sweep_freezing
+from splitveil.defences.fsinfo import FisherShannon
 from splitveil.defences.harden import Hardened, harden
 from splitveil.defences.hsic import HilbertSchmidt
 from splitveil.defences.imbalance import Imbalance
@@ -92,6 +94,7 @@ __all__ = [
     "EpochState",
     "Expert",
     "Fisher",
+    "FisherShannon",
     "Fitted",
     "FixedNoise",
     "Freeze",

@@ -17,6 +17,7 @@ from splitveil.defences.expert import Expert
 from splitveil.defences.fisher import Fisher
 from splitveil.defences.fixed_noise import FixedNoise
 from splitveil.defences.freeze import Freeze
+from splitveil.defences.fsinfo import FisherShannon
 from splitveil.defences.hsic import HilbertSchmidt
 from splitveil.defences.imbalance import Imbalance
 from splitveil.defences.labels import Coarse, Distilled, LabelDistribution, OneHot, Ramp, Smoothed
@@ -48,6 +49,7 @@ KINDS: tuple[type[Component], ...] = (
     Ensembler,
     Expert,
     Fisher,
+    FisherShannon,
     FixedNoise,
     Freeze,
     HilbertSchmidt,
