@@ -19,10 +19,12 @@ from splitveil.reproduce.tldmi import claims as c
 from splitveil.reproduce.tldmi.attacked import (
     STEPS,
     Attacked,
+    Fragile,
     Judged,
     SharedPrior,
     Weighed,
 )
+from splitveil.reproduce.tldmi.beyond import determination
 from splitveil.reproduce.tldmi.figures import layers, sheet
 from splitveil.reproduce.tldmi.findings import _interpolated, over
 from splitveil.reproduce.tldmi.images import CLASSES, characters
@@ -67,6 +69,7 @@ def claimed(arm: Any) -> Measured | None:
         return Measured(arrays={"right": near(0.95 - lost, "right", n=800)})
     if isinstance(arm, Attacked):
         kept = 1 - FROZEN.get(arm.defence, 0.0)
+        kept = {c.COMPOSED: 0.5, c.BIDO[0]: 0.6}.get(arm.defence, kept)
         kept = {c.POSITIVE: 1.2, c.NEGATIVE: 0.4, c.LAST: 0.9, c.MID[1]: 0.7}.get(arm.defence, kept)
         strength = STRENGTH.get(arm.attack, 0.6)
         farther = 1.3 if arm.defence == c.CHOSEN else 1.0
@@ -80,6 +83,13 @@ def claimed(arm: Any) -> Measured | None:
                 "identity": near(0.4 * farther, "i", *own),
                 "images": np.zeros((10, 1, 32, 32), dtype=np.uint8),
             }
+        )
+    if isinstance(arm, Fragile):
+        kept = 1 - FROZEN.get(arm.defence, 0.0)
+        kept = {c.POSITIVE: 1.2, c.NEGATIVE: 0.4, c.LAST: 0.9}.get(arm.defence, kept)
+        rows = [near(0.95, "f", n=400), near(0.93, "f", n=400)]
+        return Measured(
+            arrays={"standing": np.stack([*rows, near(0.7 * kept, "f", n=400), rows[0]])}
         )
     if isinstance(arm, Weighed):
         tilt = {"task": [1, 2, 6]} | {f"step {step}": [6, 2, 1] for step in STEPS}
@@ -115,7 +125,7 @@ def test_claims_are_those_of_their_page_and_their_cost_is_what_it_says() -> None
 def test_what_is_planted_as_claimed_holds() -> None:
     found = judged(claimed)
     assert {key: one.verdict for key, one in found.items()} == dict.fromkeys(found, Verdict.HOLDS)
-    assert {*found} == {f"C{k}" for k in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12)}
+    assert {*found} == {f"C{k}" for k in range(1, 15)}
 
 
 def test_what_is_planted_otherwise_does_not_hold() -> None:
@@ -134,7 +144,7 @@ def test_what_is_planted_otherwise_does_not_hold() -> None:
         return found
 
     found = judged(useless)
-    for key in ("C1", "C4", "C5", "C6", "C8", "C9", "C10"):
+    for key in ("C1", "C4", "C5", "C6", "C8", "C9", "C10", "C13", "C14"):
         assert found[key].verdict is Verdict.FAILS, key
     assert found["C3"].verdict is not Verdict.HOLDS
     assert found["C7"].verdict is Verdict.HOLDS
@@ -171,9 +181,25 @@ def test_what_compares_no_like_with_like_is_undecided() -> None:
     assert found["C4"].verdict is Verdict.UNDECIDED
     assert "stopped early" in found["C4"].note
     # nothing to lose: no change of it is small
-    for key in ("C3", "C12"):
+    for key in ("C3", "C11", "C12", "C13", "C14"):
         assert found[key].verdict is Verdict.UNDECIDED, key
         assert "public images" in found[key].note
+
+
+def test_a_rising_line_is_told_from_a_falling_one() -> None:
+    x = np.array([[1.0, 2.0, 4.0], [1.0, 2.0, 4.0], [1.0, 1.0, 1.0]])
+    y = np.array([[3.0, 5.0, 6.0], [-3.0, -5.0, -6.0], [1.0, 2.0, 3.0]])
+    wanted = np.corrcoef(x[0], y[0])[0, 1] ** 2
+    assert determination(x, y) == pytest.approx([wanted, 0, 0])
+
+
+def test_all_that_is_added_costs_at_most_five_minutes_a_seed() -> None:
+    paper = load_paper("tldmi")
+    known = {"C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C12"}
+    before = set(paper.plan(SCALE, sorted(known)).arms)
+    for added, most in ((("C11", "C13"), 5), (("C14",), 3)):
+        more = set(paper.plan(SCALE, (*sorted(known), *added)).arms) - before
+        assert 0 < sum(arm.minutes for arm in more) <= most
 
 
 def test_draws_cover_the_mean_of_other_classes_and_other_seeds() -> None:
@@ -338,6 +364,8 @@ def test_attacks_and_importance_are_measured_and_scored(
     monkeypatch.setattr(attacked, "folder_of", lambda bench: tmp_path)
     monkeypatch.setattr(attacked, "STEPS", (0, 2))
     monkeypatch.setattr(networks.Network, "network", lambda self, bench: network)
+    first = vgg(classes=50).eval()
+    monkeypatch.setattr(networks.Body, "network", lambda self, bench: first)
     for name, make in attacked._RECIPES.items():
         monkeypatch.setitem(attacked._RECIPES, name, partial(_made, make))
     monkeypatch.setattr(attacked, "kedmi", attacked._RECIPES["KEDMI"])

@@ -11,6 +11,7 @@ from splitveil.class_inversion.constraints import Box, L1Ball
 from splitveil.class_inversion.invert import Chunk, Hooks, Inversion, invert
 from splitveil.class_inversion.losses import (
     CrossEntropy,
+    Gained,
     Logit,
     MaxMargin,
     Poincare,
@@ -18,7 +19,7 @@ from splitveil.class_inversion.losses import (
     Realness,
 )
 from splitveil.class_inversion.objective import Objective
-from splitveil.class_inversion.presets import brep_mi, gmi, kedmi, lomma, plg_mi
+from splitveil.class_inversion.presets import brep_mi, gmi, kedmi, knowing, lomma, plg_mi
 from splitveil.class_inversion.priors import (
     KPlusOne,
     Prior,
@@ -44,6 +45,7 @@ __all__ = [
     "CrossEntropy",
     "Draws",
     "Every",
+    "Gained",
     "Gaussian",
     "Hooks",
     "Inversion",
@@ -72,6 +74,7 @@ __all__ = [
     "gmi",
     "invert",
     "kedmi",
+    "knowing",
     "load_prior",
     "lomma",
     "plg_mi",

@@ -170,6 +170,25 @@ class Access:
             hook.remove()
         return logits, caught[-1]
 
+    def head(self, features: Features) -> Logits:
+        """What the last linear layer makes of features, passing gradient: a matter of its weights.
+
+        No image is asked, so nothing is counted.
+
+        Raises:
+            KnowledgeMissing: unless access is white.
+            BadModel: if features were never asked for, or these are of another width.
+        """
+        self.require("white", "whoever reads weights")
+        if self._last is None or features.shape[1] != self._last.in_features:
+            wide = "unknown" if self._last is None else self._last.in_features
+            raise BadModel(
+                f"features of {features.shape[1]} values for a last layer of {wide}: give a "
+                "network of the same make, as it was before fine-tuning"
+            )
+        logits: Tensor = self._last(features)
+        return logits
+
     def _ask(self, x: Tensor) -> Tensor:
         if x.requires_grad:
             self.require("white", "whoever follows a gradient")

@@ -63,6 +63,7 @@ class Campaign:
         level: the access of every attack.
         budget: queries of each attack, its prior and students included; None for any number.
         prior: in place of those the attacks would train.
+        first: the network before it was fine-tuned, where an attack knows it.
         judges: how they are trained.
         radii: of robust accuracy.
         images: images a class of the baselines.
@@ -84,6 +85,7 @@ class Campaign:
     level: Level = "white"
     budget: int | None = None
     prior: Prior | None = None
+    first: nn.Module | None = None
     judges: Judges = field(default_factory=Judges)
     radii: tuple[float, ...] = SMALL
     images: int = 5
@@ -235,6 +237,7 @@ class _Room:
             rng=rng.child("attack", attack.name),
             public=plan.public,
             students=students,
+            first=plan.first,
             chunk=plan.chunk,
             folder=place,
             hooks=Hooks(

@@ -17,7 +17,7 @@ from splitveil.class_inversion.attack import ClassInversion
 from splitveil.class_inversion.objective import Problem, check
 from splitveil.class_inversion.priors.base import Prior
 from splitveil.class_inversion.searches.base import OnStep
-from splitveil.errors import BadData, BadPlan, BudgetExceeded
+from splitveil.errors import BadData, BadPlan, BudgetExceeded, KnowledgeMissing
 from splitveil.rng import Rng
 from splitveil.shapes import Images, Labels
 
@@ -80,6 +80,7 @@ def invert(
     rng: Rng,
     public: PublicImages | None = None,
     students: Sequence[nn.Module] = (),
+    first: nn.Module | None = None,
     chunk: int = 60,
     folder: Path | None = None,
     hooks: Hooks = _SILENT,
@@ -98,12 +99,14 @@ def invert(
         rng: the stream of starts, views and steps.
         public: public images, where the identity loss asks for their features.
         students: what `teach` gave, where the attack has students.
+        first: the network before it was fine-tuned, where the identity loss asks for it.
         chunk: classes at once; memory grows with it, and time a class falls.
         folder: where chunks are kept, of this attack alone.
         hooks: told of steps and chunks.
 
     Raises:
-        KnowledgeMissing: if access is below what a part of the attack needs.
+        KnowledgeMissing: if access is below what a part of the attack needs, or the network before
+            fine-tuning is not given.
         BudgetExceeded: if the queries run out; chunks that ended are kept in `folder`.
         BadPlan: if classes repeat or do not exist, parts do not fit each other, a search diverges,
             or `folder` holds another attack.
@@ -117,12 +120,18 @@ def invert(
     check(attack.objective, prior, attack.search.level)
     if (attack.students is None) != (not students):
         raise BadPlan(f"{attack.name} needs its students and no others: give what teach() made")
+    asks = attack.objective is not None and attack.objective.identity.needs_first
+    if asks and first is None:
+        raise KnowledgeMissing(
+            f"{attack.name} knows the network before it was fine-tuned: give first="
+        )
     problem = Problem(
         target=target,
         prior=prior.to(target.device),
         objective=attack.objective,
         others=tuple(Access(network, "white", device=target.device) for network in students),
         centre=_centre(attack, target, public),
+        first=Access(first, "white", device=target.device) if asks and first is not None else None,
     )
     plan = files.digest(
         attack,
@@ -134,6 +143,7 @@ def invert(
         problem.centre,
         target.level,
         *(other.digest for other in problem.others),
+        *([] if problem.first is None else [problem.first.digest]),
     )
     parts: list[Inversion] = []
     for number, part in enumerate(labels.split(chunk)):

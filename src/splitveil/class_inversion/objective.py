@@ -42,7 +42,8 @@ class Problem:
     """The search's side of an attack: latents in; images, losses and answers out.
 
     `target` is the door to the model under attack, `others` are doors to models of the attacker's
-    own; `centre` (f,) the mean penultimate feature of public images, where the loss asks for it.
+    own; `centre` (f,) the mean penultimate feature of public images, where the loss asks for it;
+    `first` a door to the network before fine-tuning, where the attacker has it.
     """
 
     target: Access
@@ -50,6 +51,7 @@ class Problem:
     objective: Objective | None = None
     others: tuple[Access, ...] = ()
     centre: Features | Float[Tensor, " f"] | None = None
+    first: Access | None = None
 
     def images(self, z: Float[Tensor, "n d"], labels: Labels) -> Images:
         """The images of latents, without gradient."""
@@ -75,22 +77,23 @@ class Problem:
         if views is not None:
             shown = torch.cat([views(images, generator) for _ in range(draws)])
         wanted = labels.repeat(draws)
-        found = [
-            plan.identity(self._answer(place, shown), wanted)
-            for place in range(1 + len(self.others))
-        ]
+        own = self._answer(plan.identity, shown)
+        answers = [own, *(Answer(one.logits(shown), first=own.first) for one in self.others)]
+        found = [plan.identity(answer, wanted) for answer in answers]
         total = plan.weight * torch.stack(found).unflatten(1, (draws, -1)).mean((0, 1))
         if plan.prior is not None and self.prior.critic is not None:
             total = total + plan.prior_weight * plan.prior(self.prior.critic(images))
         return total, images
 
-    def _answer(self, place: int, shown: Images) -> Answer:
-        if place:
-            return Answer(self.others[place - 1].logits(shown))
-        if self.centre is None:
+    def _answer(self, identity: IdentityLoss, shown: Images) -> Answer:
+        wants_first = identity.needs_first and self.first is not None
+        if self.centre is None and not wants_first:
             return Answer(self.target.logits(shown))
         logits, features = self.target.logits_and_features(shown)
-        return Answer(logits, features - self.centre)
+        first = None
+        if wants_first and self.first is not None:
+            first = self.target.head(self.first.logits_and_features(shown)[1])
+        return Answer(logits, None if self.centre is None else features - self.centre, first)
 
     def named(self, z: Float[Tensor, "n d"], labels: Labels) -> Bool[Tensor, " n"]:
         """Whether the model names the image of each latent as its class; one query each."""

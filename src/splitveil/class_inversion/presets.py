@@ -16,7 +16,14 @@ from dataclasses import replace
 from typing import Literal, TypeAlias, get_args
 
 from splitveil.class_inversion.attack import ClassInversion
-from splitveil.class_inversion.losses import CrossEntropy, Logit, MaxMargin, RealClass, Realness
+from splitveil.class_inversion.losses import (
+    CrossEntropy,
+    Gained,
+    Logit,
+    MaxMargin,
+    RealClass,
+    Realness,
+)
 from splitveil.class_inversion.objective import Objective
 from splitveil.class_inversion.priors import KPlusOne, PseudoLabelled, Rules, Wasserstein
 from splitveil.class_inversion.searches import Adam, Gaussian, Nesterov, Sphere
@@ -94,6 +101,27 @@ def lomma(
         name=f"LOMMA+{other.name}",
         objective=replace(other.objective, identity=Logit(regulariser=1.0 if paper else 0.01)),
         students=Students(schedule=Schedule(epochs=epochs)) if students else None,
+    )
+
+
+def knowing(of: ClassInversion | None = None, *, share: float = 0.5) -> ClassInversion:
+    """Another attack, by default LOMMA without students, by who has the network before fine-tuning.
+
+    What the class owes to the features of that network is held down by `share`: see `Gained`. The
+    adaptive attacker of a defence that keeps public weights. `invert` is given `first`.
+
+    Raises:
+        BadPlan: if the other attack follows no gradient, or the share is negative.
+    """
+    other = of or lomma(students=False)
+    if other.objective is None:
+        raise BadPlan(f"{other.name} reads no weights: give a white-box attack")
+    return replace(
+        other,
+        name=f"{other.name} knowing the start",
+        objective=replace(
+            other.objective, identity=Gained(of=other.objective.identity, share=share)
+        ),
     )
 
 

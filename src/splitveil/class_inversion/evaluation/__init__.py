@@ -10,7 +10,7 @@ from splitveil.class_inversion.evaluation.distances import (
 from splitveil.class_inversion.evaluation.frechet import frechet_distance
 from splitveil.class_inversion.evaluation.judges import Judge, Judges, judge, train_judges
 from splitveil.class_inversion.evaluation.over_classes import mean_over_classes, net_accuracy
-from splitveil.class_inversion.evaluation.robust import robust_accuracy
+from splitveil.class_inversion.evaluation.robust import robust_accuracy, standing_images
 from splitveil.class_inversion.evaluation.score import (
     IdentityOracle,
     Score,
@@ -38,6 +38,7 @@ __all__ = [
     "robust_accuracy",
     "score",
     "seconds_to",
+    "standing_images",
     "to_class_mean",
     "train_judges",
 ]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -44,6 +45,27 @@ def robust_accuracy(
         BadData: if there are no images, or not one label each.
         BadPlan: if a radius or the number of steps is not positive.
     """
+    ordered = sorted(radii)
+    standing = standing_images(model, x, y, rng=rng, radii=ordered, steps=steps, device=device)
+    return {radius: share_of(hits) for radius, hits in zip((0.0, *ordered), standing, strict=True)}
+
+
+def standing_images(
+    model: nn.Module,
+    x: Images,
+    y: Labels,
+    *,
+    rng: Rng,
+    radii: Sequence[float] = SMALL,
+    steps: int = 10,
+    device: str = "cpu",
+) -> Bool[Tensor, "radii n"]:
+    """Which images stay right, (1 + radii, n), those as they are first; see `robust_accuracy`.
+
+    Raises:
+        BadData: if there are no images, or not one label each.
+        BadPlan: if a radius or the number of steps is not positive.
+    """
     if not len(x) or len(x) != len(y):
         raise BadData(f"{len(x)} images and {len(y)} labels: give one label an image")
     if steps < 1 or not all(0 < radius < 1 for radius in radii):
@@ -61,7 +83,7 @@ def robust_accuracy(
             draws = rng.child(radius, start).torch()
             right &= _stands(network, images, labels, radius, steps, draws)
             standing[place, rows] = right.cpu()
-    return {radius: share_of(hits) for radius, hits in zip((0.0, *ordered), standing, strict=True)}
+    return standing
 
 
 def _stands(

@@ -14,11 +14,14 @@ class Answer:
     """What one model says of some images.
 
     `logits` (n, k). `offset` (n, f) are penultimate features less their mean over public images,
-    where a loss asks for them: of the model under attack alone, None of the attacker's own.
+    where a loss asks for them: of the model under attack alone, None of the attacker's own. `first`
+    (n, k) are the logits that the last layer of the model under attack gives the features of the
+    network it was fine-tuned from, where the attacker has that and a loss asks for it.
     """
 
     logits: Logits
     offset: Features | None = None
+    first: Logits | None = None
 
 
 class IdentityLoss(ABC):
@@ -28,6 +31,7 @@ class IdentityLoss(ABC):
     """
 
     needs_features: ClassVar[bool] = False
+    needs_first: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, answer: Answer, labels: Labels) -> PerImage:

@@ -1,6 +1,7 @@
 """TL-DMI: transfer learning against training-data inversion, and the attacks it is tried on."""
 
 from splitveil.reproduce.experiment import Make, Paper
+from splitveil.reproduce.tldmi.beyond import composed, fragile, known
 from splitveil.reproduce.tldmi.claims import CLAIMS
 from splitveil.reproduce.tldmi.figures import layers, sheet
 from splitveil.reproduce.tldmi.findings import (
@@ -29,7 +30,10 @@ MAKES: tuple[Make, ...] = (
     farther,
     signed,
     adaptive,
+    composed,
     statistics,
+    fragile,
+    known,
 )
 
 PAPER = Paper(

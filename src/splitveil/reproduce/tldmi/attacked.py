@@ -20,6 +20,7 @@ from splitveil.class_inversion import (
     gmi,
     invert,
     kedmi,
+    knowing,
     lomma,
     plg_mi,
     teach,
@@ -31,6 +32,7 @@ from splitveil.class_inversion.evaluation import (
     agreed,
     best_public,
     nearest_in_class,
+    standing_images,
     train_judges,
 )
 from splitveil.data.glyphs import GlyphOracle
@@ -39,9 +41,9 @@ from splitveil.models.reference import vgg
 from splitveil.reproduce.bench import Bench
 from splitveil.reproduce.experiment import Arm, Measured
 from splitveil.reproduce.gpz.vortex import folder_of
-from splitveil.reproduce.tldmi.claims import NONE
+from splitveil.reproduce.tldmi.claims import NONE, RADII
 from splitveil.reproduce.tldmi.images import CLASSES, characters
-from splitveil.reproduce.tldmi.networks import Network
+from splitveil.reproduce.tldmi.networks import Body, Network
 from splitveil.rng import Rng
 from splitveil.training import Schedule
 
@@ -54,6 +56,9 @@ _RECIPES: dict[str, Callable[[], ClassInversion]] = {
     "GMI": lambda: replace(gmi(), start=_TWO),
     "KEDMI": kedmi,
     "LOMMA+GMI": lambda: lomma(of=replace(gmi(), start=_TWO), students=False),
+    "LOMMA+GMI knowing the start": lambda: knowing(
+        lomma(of=replace(gmi(), start=_TWO), students=False)
+    ),
     "LOMMA+KEDMI": lomma,
     "PLG-MI": lambda: replace(plg_mi(), start=_TWO),
 }
@@ -64,6 +69,7 @@ _MINUTES = {
     "GMI": 0.8,
     "KEDMI": 5.5,
     "LOMMA+GMI": 0.8,
+    "LOMMA+GMI knowing the start": 1.1,
     "LOMMA+KEDMI": 7.5,
     "PLG-MI": 6.5,
 }
@@ -133,8 +139,16 @@ class Attacked(Arm):
                 folder=folder / "tldmi" / "students",
             )
         )
+        asks = recipe.objective is not None and recipe.objective.identity.needs_first
         found = invert(
-            recipe, target, prior, range(CLASSES), rng=rng, public=public, students=students
+            recipe,
+            target,
+            prior,
+            range(CLASSES),
+            rng=rng,
+            public=public,
+            students=students,
+            first=Body(seed=self.seed).network(bench) if asks else None,
         )
         door = Access(network, "white")
         best = best_public(door, public, range(CLASSES), rng=rng.child("public"))
@@ -149,6 +163,31 @@ class Attacked(Arm):
             },
             arrays=arrays,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fragile(Arm):
+    """How much accuracy small changes of pixels leave.
+
+    Array "standing": (4, pictures), whether each of 400 pictures held out stays right as it is and
+    under each of the radii.
+    """
+
+    defence: str
+
+    @property
+    def minutes(self) -> float:
+        return 0.2
+
+    def run(self, bench: Bench) -> Measured:
+        network = Network(defence=self.defence, seed=self.seed).network(bench)
+        held = characters().held_out
+        few = held.take(torch.arange(0, len(held), 2))
+        assert few.y is not None  # noqa: S101 - characters have classes
+        standing = standing_images(
+            network, few.x, few.y, rng=Rng(self.seed, ("tldmi", "fragile")), radii=RADII, steps=5
+        )
+        return Measured(arrays={"standing": standing.double().numpy()})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,17 @@ ATTACKS = (*WHITE, LABEL)
 CHEAP = "LOMMA+GMI"
 """GMI's search with the logit loss: one prior for all defences, so what it costs is the search."""
 
+KNOWING = "LOMMA+GMI knowing the start"
+"""The same by who has the network before fine-tuning."""
+
+COMPOSED = f"{CHOSEN}+{BIDO[0]}"
+GENERIC = (NONE, *LADDER, LAST, POSITIVE, NEGATIVE)
+"""What small robust accuracy is set against leakage over."""
+
+RADII = (0.0005, 0.002, 0.01)
+MIDDLE = 2
+"""The place of 0.002 in "standing", after no change and 0.0005."""
+
 _OURS = "effect: Ho et al. 2024 (TL-DMI); threshold ours"
 
 
@@ -101,10 +112,30 @@ ADAPTIVE = _claim(
     Criterion(measured="label-only over best white-box, frozen over none", high=2),
     Criterion(measured="net accuracy of the best attack, frozen over none", high=0.85),
 )
+COMPOSING = _claim(
+    11,
+    "freezing and BiDO together leak no more than the better of them",
+    Criterion(measured="net accuracy, both together less the lower of the two", high=0.05),
+    expected="undecided with one seed",
+)
 STATISTICS = _claim(
     12,
     "letting BatchNorm statistics of frozen layers move changes little",
     Criterion(measured="net accuracy, statistics updated less kept", low=-0.1, high=0.1),
+)
+
+FRAGILE = _claim(
+    13,
+    "what leaks less is more fragile",
+    Criterion(measured="accuracy under 0.002 a pixel, frozen over none", high=1),
+    Criterion(measured="R² of net accuracy on that accuracy, eight defences", low=0.6),
+    expected="undecided",
+)
+KNOWN = _claim(
+    14,
+    "also an attacker who knows the pre-trained weights adds 15 % less",
+    Criterion(measured="net accuracy knowing the start, frozen over none", high=0.85),
+    Criterion(measured="net accuracy, better of knowing and not, frozen over none", high=0.85),
 )
 
 CLAIMS = (
@@ -118,5 +149,8 @@ CLAIMS = (
     ORDERED,
     SIGNED,
     ADAPTIVE,
+    COMPOSING,
     STATISTICS,
+    FRAGILE,
+    KNOWN,
 )

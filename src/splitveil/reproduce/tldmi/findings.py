@@ -48,13 +48,15 @@ def needs(net: Draws) -> None:
         raise BadData("the attack on the undefended network adds nothing to public images")
 
 
-def _reading(claim: Claim, which: int, draws: Draws, unit: str = "ratio") -> Reading:
+def reading(claim: Claim, which: int, draws: Draws, unit: str = "ratio") -> Reading:
+    """What one criterion of a claim is about."""
     return Reading(
         measured=claim.criteria[which].measured, subject="vgg", quantity=_quantity(draws, unit)
     )
 
 
-def _beside(measured: str, subject: str, draws: Draws, unit: str = "share") -> Reading:
+def beside(measured: str, subject: str, draws: Draws, unit: str = "share") -> Reading:
+    """A number that decides nothing."""
     return Reading(measured=measured, subject=subject, quantity=_quantity(draws, unit))
 
 
@@ -65,7 +67,9 @@ def _quantity(draws: Draws, unit: str) -> Quantity:
 Read = Callable[[Table], Sequence[Reading]]
 
 
-def _experiment(claim: Claim, scale: Scale, arms: Sequence[Arm], read: Read) -> Experiment:
+def experiment(claim: Claim, scale: Scale, arms: Sequence[Arm], read: Read) -> Experiment:
+    """One claim, read from a table; what cannot be read leaves it undecided, with the reason."""
+
     def judge(evidence: Evidence) -> tuple[Finding, ...]:
         try:
             readings = tuple(read(Table(evidence, scale)))
@@ -91,7 +95,7 @@ def _worded(readings: Sequence[Reading], scale: Scale) -> tuple[Reading, ...]:
     )
 
 
-def _arms(scale: Scale, pairs: Sequence[tuple[str, str]], extra: Sequence[str] = ()) -> list[Arm]:
+def arms_of(scale: Scale, pairs: Sequence[tuple[str, str]], extra: Sequence[str] = ()) -> list[Arm]:
     """Bodies, networks and attacks, seed by seed."""
     defences = list(dict.fromkeys((*(defence for defence, _ in pairs), *extra)))
     found: list[Arm] = [Judged(), SharedPrior()] if pairs else []
@@ -107,11 +111,11 @@ def main_claim(scale: Scale) -> Experiment:
     pairs = [(defence, attack) for attack in c.WHITE for defence in (c.NONE, c.CHOSEN)]
 
     def read(table: Table) -> Sequence[Reading]:
-        ratios, beside = [], []
+        ratios, aside = [], []
         for attack in c.WHITE:
             none = table.net(c.NONE, attack)
-            beside.append(_beside("net accuracy, none", attack, none))
-            beside.append(_beside("net accuracy, frozen", attack, table.net(c.CHOSEN, attack)))
+            aside.append(beside("net accuracy, none", attack, none))
+            aside.append(beside("net accuracy, frozen", attack, table.net(c.CHOSEN, attack)))
             if np.quantile(none[1:], 0.025) > 0:
                 ratios.append(table.net(c.CHOSEN, attack) / np.maximum(none, 1e-9))
         if len(ratios) < 3:
@@ -119,12 +123,12 @@ def main_claim(scale: Scale) -> Experiment:
         counted = (np.stack(ratios) <= 0.75).sum(0).astype(np.float64)
         lost = table.accuracy(c.NONE) - table.accuracy(c.CHOSEN)
         return [
-            _reading(c.MAIN, 0, counted, "attacks"),
-            _reading(c.MAIN, 1, lost, "share"),
-            *beside,
+            reading(c.MAIN, 0, counted, "attacks"),
+            reading(c.MAIN, 1, lost, "share"),
+            *aside,
         ]
 
-    return _experiment(c.MAIN, scale, _arms(scale, pairs), read)
+    return experiment(c.MAIN, scale, arms_of(scale, pairs), read)
 
 
 def efficient(scale: Scale) -> Experiment:
@@ -137,16 +141,16 @@ def efficient(scale: Scale) -> Experiment:
         before, after = table.accuracy(c.NONE), table.accuracy(c.CHOSEN)
         cost = np.maximum(1 - after / before, 1e-3)  # less than a thousandth counts as that
         efficiency = (1 - over(own, none)) / cost
-        found = [_reading(c.EFFICIENT, 0, efficiency)]
+        found = [reading(c.EFFICIENT, 0, efficiency)]
         for which, knobs in ((1, c.MID), (2, c.BIDO)):
             curve = [(before, none)] + [
                 (table.accuracy(knob), table.net(knob, c.CHEAP)) for knob in knobs
             ]
             rival = _interpolated(curve, after)
-            found.append(_reading(c.EFFICIENT, which, own - rival, "share"))
+            found.append(reading(c.EFFICIENT, which, own - rival, "share"))
         return found
 
-    return _experiment(c.EFFICIENT, scale, _arms(scale, pairs), read)
+    return experiment(c.EFFICIENT, scale, arms_of(scale, pairs), read)
 
 
 def _interpolated(curve: Sequence[tuple[Draws, Draws]], at: Draws) -> Draws:
@@ -174,12 +178,12 @@ def monotone(scale: Scale) -> Experiment:
         depth = np.tile(np.arange(len(ladder), dtype=np.float64), (len(nets), 1))
         return [
             # equal numbers have no order
-            _reading(c.MONOTONE, 0, np.nan_to_num(rank_correlation(depth, nets), nan=0.0)),
-            *(_beside("net accuracy", d, nets[:, k]) for k, d in enumerate(ladder)),
-            *(_beside("accuracy", defence, table.accuracy(defence)) for defence in ladder),
+            reading(c.MONOTONE, 0, np.nan_to_num(rank_correlation(depth, nets), nan=0.0)),
+            *(beside("net accuracy", d, nets[:, k]) for k, d in enumerate(ladder)),
+            *(beside("accuracy", defence, table.accuracy(defence)) for defence in ladder),
         ]
 
-    return _experiment(c.MONOTONE, scale, _arms(scale, pairs), read)
+    return experiment(c.MONOTONE, scale, arms_of(scale, pairs), read)
 
 
 def matched(scale: Scale) -> Experiment:
@@ -195,11 +199,11 @@ def matched(scale: Scale) -> Experiment:
             )
         more = table.net(c.EARLY, c.CHEAP) - table.net(c.CHOSEN, c.CHEAP)
         return [
-            _reading(c.MATCHED, 0, more, "share"),
-            _beside("accuracy, stopped early less frozen", "vgg", apart),
+            reading(c.MATCHED, 0, more, "share"),
+            beside("accuracy, stopped early less frozen", "vgg", apart),
         ]
 
-    return _experiment(c.MATCHED, scale, _arms(scale, pairs), read)
+    return experiment(c.MATCHED, scale, arms_of(scale, pairs), read)
 
 
 def placed(scale: Scale) -> Experiment:
@@ -209,14 +213,14 @@ def placed(scale: Scale) -> Experiment:
     def read(table: Table) -> Sequence[Reading]:
         ratio = over(table.net(c.CHOSEN, c.CHEAP), table.net(c.LAST, c.CHEAP))
         lost = table.accuracy(c.CHOSEN) - table.accuracy(c.LAST)
-        return [_reading(c.PLACED, 0, ratio), _reading(c.PLACED, 1, lost, "share")]
+        return [reading(c.PLACED, 0, ratio), reading(c.PLACED, 1, lost, "share")]
 
-    return _experiment(c.PLACED, scale, _arms(scale, pairs), read)
+    return experiment(c.PLACED, scale, arms_of(scale, pairs), read)
 
 
 def important(scale: Scale) -> Experiment:
     """C6: depth of importance, by F_l and by the invariant score; every step beside."""
-    arms = _arms(scale, [], [c.NONE]) + [Weighed(seed=seed) for seed in range(scale.seeds)]
+    arms = arms_of(scale, [], [c.NONE]) + [Weighed(seed=seed) for seed in range(scale.seeds)]
 
     def read(table: Table) -> Sequence[Reading]:
         found = []
@@ -225,11 +229,11 @@ def important(scale: Scale) -> Experiment:
             for step in STEPS:
                 ratio = _depths(table, f"step {step}", kind) / task
                 if step == STEPS[-1]:
-                    found.append(_reading(c.IMPORTANT, which, ratio))
-                found.append(_beside(f"centroid ratio, {kind}", f"step {step}", ratio, "ratio"))
+                    found.append(reading(c.IMPORTANT, which, ratio))
+                found.append(beside(f"centroid ratio, {kind}", f"step {step}", ratio, "ratio"))
         return found
 
-    return _experiment(c.IMPORTANT, scale, arms, read)
+    return experiment(c.IMPORTANT, scale, arms, read)
 
 
 def _depths(table: Table, name: str, kind: str) -> Draws:
@@ -249,7 +253,7 @@ def farther(scale: Scale) -> Experiment:
 
     def read(table: Table) -> Sequence[Reading]:
         return [
-            _reading(
+            reading(
                 c.FARTHER,
                 which,
                 table.attack(c.CHOSEN, "KEDMI", name) / table.attack(c.NONE, "KEDMI", name),
@@ -257,7 +261,7 @@ def farther(scale: Scale) -> Experiment:
             for which, name in enumerate(("nearest", "identity"))
         ]
 
-    return _experiment(c.FARTHER, scale, _arms(scale, pairs), read)
+    return experiment(c.FARTHER, scale, arms_of(scale, pairs), read)
 
 
 def ordered(scale: Scale) -> Experiment:
@@ -275,16 +279,16 @@ def ordered(scale: Scale) -> Experiment:
             seen[c.LABEL] - public,
         )
         return [
-            *(_reading(c.ORDERED, which, gain, "share") for which, gain in enumerate(gains)),
-            _beside("accuracy", "best public image", public),
-            *(_beside("accuracy", attack, draws) for attack, draws in seen.items()),
+            *(reading(c.ORDERED, which, gain, "share") for which, gain in enumerate(gains)),
+            beside("accuracy", "best public image", public),
+            *(beside("accuracy", attack, draws) for attack, draws in seen.items()),
             *(
-                _beside("named by the typefaces", attack, table.share(c.NONE, attack, "oracle"))
+                beside("named by the typefaces", attack, table.share(c.NONE, attack, "oracle"))
                 for attack in c.ATTACKS
             ),
         ]
 
-    return _experiment(c.ORDERED, scale, _arms(scale, pairs), read)
+    return experiment(c.ORDERED, scale, arms_of(scale, pairs), read)
 
 
 def signed(scale: Scale) -> Experiment:
@@ -295,13 +299,13 @@ def signed(scale: Scale) -> Experiment:
         none = table.net(c.NONE, c.CHEAP)
         lost = table.accuracy(c.NONE) - table.accuracy(c.SUDDEN)
         return [
-            _reading(c.SIGNED, 0, over(table.net(c.POSITIVE, c.CHEAP), none)),
-            _reading(c.SIGNED, 1, over(table.net(c.NEGATIVE, c.CHEAP), none)),
-            _reading(c.SIGNED, 2, lost, "share"),
-            _beside("accuracy", c.NEGATIVE, table.accuracy(c.NEGATIVE)),
+            reading(c.SIGNED, 0, over(table.net(c.POSITIVE, c.CHEAP), none)),
+            reading(c.SIGNED, 1, over(table.net(c.NEGATIVE, c.CHEAP), none)),
+            reading(c.SIGNED, 2, lost, "share"),
+            beside("accuracy", c.NEGATIVE, table.accuracy(c.NEGATIVE)),
         ]
 
-    return _experiment(c.SIGNED, scale, _arms(scale, pairs, [c.SUDDEN]), read)
+    return experiment(c.SIGNED, scale, arms_of(scale, pairs, [c.SUDDEN]), read)
 
 
 def adaptive(scale: Scale) -> Experiment:
@@ -318,11 +322,11 @@ def adaptive(scale: Scale) -> Experiment:
             shares.append(over(label, top))
             best.append(top if top[0] >= label[0] else label)
         return [
-            _reading(c.ADAPTIVE, 0, over(shares[1], shares[0])),
-            _reading(c.ADAPTIVE, 1, over(best[1], best[0])),
+            reading(c.ADAPTIVE, 0, over(shares[1], shares[0])),
+            reading(c.ADAPTIVE, 1, over(best[1], best[0])),
         ]
 
-    return _experiment(c.ADAPTIVE, scale, _arms(scale, pairs), read)
+    return experiment(c.ADAPTIVE, scale, arms_of(scale, pairs), read)
 
 
 def statistics(scale: Scale) -> Experiment:
@@ -334,8 +338,8 @@ def statistics(scale: Scale) -> Experiment:
         more = table.net(c.UPDATED, c.CHEAP) - table.net(c.CHOSEN, c.CHEAP)
         gained = table.accuracy(c.UPDATED) - table.accuracy(c.CHOSEN)
         return [
-            _reading(c.STATISTICS, 0, more, "share"),
-            _beside("accuracy, statistics updated less kept", "vgg", gained),
+            reading(c.STATISTICS, 0, more, "share"),
+            beside("accuracy, statistics updated less kept", "vgg", gained),
         ]
 
-    return _experiment(c.STATISTICS, scale, _arms(scale, pairs), read)
+    return experiment(c.STATISTICS, scale, arms_of(scale, pairs), read)

@@ -53,6 +53,12 @@ class Body(Arm):
         )
         return Measured(quantities={"accuracy": found.accuracy}, arrays=_arrays(found.network))
 
+    def network(self, bench: Bench) -> nn.Module:
+        """As it was trained, or trained now: what an attacker may know of every network here."""
+        network = vgg(classes=len(characters().before.class_names))
+        network.load_state_dict(_tensors(recorded(bench, self).arrays))
+        return network.eval()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Network(Arm):
@@ -102,7 +108,7 @@ class Network(Arm):
         own = network.state_dict()
         fitting = {name: value for name, value in body.items() if value.shape == own[name].shape}
         network.load_state_dict({**own, **fitting})
-        acts_at_cut = text.startswith(("vib", "hsic"))
+        acts_at_cut = any(name in text for name in ("vib", "hsic"))
         return harden(
             network,
             characters().training,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from splitveil.reproduce.draws import RESAMPLES, student_weights
 from splitveil.reproduce.experiment import Arm, Evidence, Scale
-from splitveil.reproduce.tldmi.attacked import Attacked
+from splitveil.reproduce.tldmi.attacked import Attacked, Fragile
 from splitveil.reproduce.tldmi.networks import Network
 from splitveil.rng import Rng
 
@@ -44,6 +44,11 @@ class Table:
         """Accuracy on pictures held out, drawn for other pictures and the same seeds."""
         arms = [Network(defence=defence, seed=seed) for seed in range(self.scale.seeds)]
         return drawn(self._taken(arms, "right"), "pictures").clip(0, 1)
+
+    def standing(self, defence: str, place: int) -> Draws:
+        """Accuracy under the radius of that place, drawn for other pictures and the same seeds."""
+        arms = [Fragile(defence=defence, seed=seed) for seed in range(self.scale.seeds)]
+        return drawn(self._taken(arms, "standing")[:, place], "fragile").clip(0, 1)
 
     def _taken(self, arms: Sequence[Arm], name: str) -> Draws:
         return np.stack([self.evidence.take(arm).arrays[name] for arm in arms]).astype(np.float64)
