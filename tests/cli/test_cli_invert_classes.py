@@ -50,6 +50,33 @@ def test_own_data_give_a_page_without_pictures(
     assert (record["model"]["name"], record["data"]["name"]) == ("tiny_nets:net", "private.npz")
 
 
+def test_an_audit_of_training_data_is_the_same(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    audit = ["audit", "tiny_nets:net", "--target", "training-data", "--data", "private.npz"]
+    assert run([*audit, "--attack", "gmi", "--cut", "conv1", "--budget", "3m"]) == BAD_INPUT
+    told = capsys.readouterr().err
+    assert "--cut, --budget: not with --target training-data" in told
+    assert len(told.strip().splitlines()) == 1
+    assert run([*audit, "--attack", "gmi"]) == BAD_INPUT
+    assert "--public is missing" in capsys.readouterr().err
+    assert run([*audit[:3], "weights", "--data", "private.npz"]) == BAD_INPUT
+    assert "unknown target 'weights'" in capsys.readouterr().err
+    audit += ["--auxiliary", "public.npz", "--attack", "gmii", "--out", "here"]
+    assert run(audit) == BAD_INPUT
+    told = capsys.readouterr().err
+    assert "This is `splitveil invert-classes`" in told
+    assert "unknown attack 'gmii'" in told
+
+
+def test_who_knows_the_network_before_fine_tuning_is_named_so(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [*MINE, "--prior-steps", "2", "--before", "tiny_nets:net", "--json", "--attacked", "2"]
+    assert run(given) == DONE
+    assert [*json.loads(capsys.readouterr().out)["attacks"]] == ["mine knowing the start"]
+
+
 @pytest.mark.parametrize(
     ("extra", "said"),
     [

@@ -10,6 +10,7 @@ import typer
 
 from splitveil.cli import options
 from splitveil.cli.compare import TRAINING_DATA, compare_audited
+from splitveil.cli.target import INPUTS, audit_training_data
 
 if TYPE_CHECKING:
     from splitveil.audit.plan import AuditPlan
@@ -37,6 +38,14 @@ def audit(
             rich_help_panel=_DATA,
         ),
     ] = None,
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="inputs|training-data",
+            help="What is rebuilt: inputs from what is sent, or what the model's classes look like "
+            "from the model, as `splitveil invert-classes`.",
+        ),
+    ] = INPUTS,
     pairs: Annotated[
         tuple[str, str] | None,
         typer.Option(
@@ -148,11 +157,49 @@ def audit(
     Without a model: a bundled network on bundled images, labelled DEMO DATA. MODEL may also be a
     splitveil.toml, over which the options win. With --pairs: what any framework sent, without a
     model. With --defence or --hardened: hardened copies beside the network without a defence, on
-    one page, as `splitveil compare` with its own defaults for training. Stopped in whatever way,
-    the same command goes on where it was.
+    one page, as `splitveil compare` with its own defaults for training. With --target
+    training-data: the model's classes, as `splitveil invert-classes`. Stopped in whatever way, the
+    same command goes on where it was.
 
     Example: `splitveil audit vgg --cut conv1 --budget 3m --dry-run`
     """
+    if target != INPUTS:
+        settings = {
+            "model": model,
+            "data": data,
+            "attack": attack,
+            "weights": weights,
+            "mean": mean,
+            "std": std,
+            "classes": classes,
+            "output": output,
+            "size": size,
+            "channels": channels,
+            "out": out,
+            "seed": seed,
+            "device": device,
+            "show_images": show_images,
+            "open_": open_,
+            "json_": json_,
+        }
+        idle = {
+            "--pairs": pairs,
+            "--utility": utility,
+            "--fit": fit,
+            "--pixel-range": pixel_range,
+            "--cut": cut,
+            "--release": release,
+            "--always-release": always_release,
+            "--defence": defence,
+            "--hardened": hardened,
+            "--equal-utility": equal_utility,
+            "--measure": measure,
+            "--budget": budget,
+            "--dry-run": dry_run,
+            "--jobs": jobs,
+        }
+        audit_training_data(target, settings, public=auxiliary, idle=idle)
+        return
     given: dict[str, Any] = {
         "model": {
             "name": model,

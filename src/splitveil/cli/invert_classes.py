@@ -1,7 +1,7 @@
 """splitveil invert-classes: what the classes of a model look like to whoever may ask it.
 
-A command of its own rather than a target of `splitveil audit`: it has no cuts, releases or
-reconstructions of single images, and needs public and private images of different classes.
+`splitveil audit --target training-data` leads here. It has no cuts, releases or reconstructions of
+single images, and needs public and private images of different classes.
 """
 
 import json
@@ -97,6 +97,15 @@ def invert_classes(
         typer.Option(
             metavar="MODULE:FACTORY",
             help="A generator that somebody else trained, in place of those trained here.",
+            rich_help_panel=_ATTACK,
+        ),
+    ] = None,
+    before: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FACTORY",
+            help="The network before it was fine-tuned, for an attacker who knows that too: every "
+            "attack by gradients then follows what fine-tuning changed.",
             rich_help_panel=_ATTACK,
         ),
     ] = None,
@@ -203,7 +212,8 @@ def invert_classes(
     count = _outputs(loaded, given.private)
     plan = Campaign(
         model=loaded.network,
-        attacks=_attacks(attack or ["kedmi"], constants, prior_steps),
+        attacks=_attacks(attack or ["kedmi"], constants, prior_steps, knows=before is not None),
+        first=None if before is None else load_model(before).network,
         public=given.public.x,
         private=given.private,
         held_out=given.held_out,
@@ -309,11 +319,11 @@ def _outputs(loaded: "LoadedModel", private: "LabelledImages") -> int:
 
 
 def _attacks(
-    names: list[str], constants: str, prior_steps: int | None
+    names: list[str], constants: str, prior_steps: int | None, *, knows: bool
 ) -> "tuple[ClassInversion, ...]":
     from dataclasses import replace
 
-    from splitveil.class_inversion import ClassInversion
+    from splitveil.class_inversion import ClassInversion, knowing
     from splitveil.class_inversion.presets import PRESETS
     from splitveil.errors import BadPlan, UnknownName
     from splitveil.naming import is_reference, resolve
@@ -331,7 +341,7 @@ def _attacks(
         if prior_steps is not None:
             rules = replace(one.prior.rules, steps=prior_steps)
             one = replace(one, prior=replace(cast(Any, one.prior), rules=rules))
-        found.append(one)
+        found.append(knowing(one) if knows and one.objective is not None else one)
     return tuple(found)
 
 
