@@ -43,6 +43,7 @@ def arms(folder: Path) -> dict[str, str]:
     return {
         "plain": "onehot",
         "prune": "prune(0.5)",
+        "prune lightly": "prune(0.2)",
         "narrow": "bottleneck(8)",
         "ressfl": "ressfl(2,channels=8,end=0.1)",
         "expert": f"expert({folder / 'expert'})+ressfl(0.5,channels=0)",
