@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -23,8 +24,9 @@ from splitveil.class_inversion.campaign import Campaign, run_campaign
 from splitveil.class_inversion.evaluation import Judges
 from splitveil.data import LabelledImages
 from splitveil.errors import BadData, BadPlan
-from splitveil.quantities import Quantity
-from splitveil.report.class_inversion import headline, write_class_inversion
+from splitveil.quantities import Kind, Quantity
+from splitveil.report.class_inversion import _on_paper, headline, write_class_inversion
+from splitveil.report.pictures import Picture, Row
 from splitveil.rng import Rng
 from splitveil.training import Schedule
 
@@ -110,7 +112,42 @@ def test_a_campaign_is_recorded_shown_and_gone_on_with(tmp_path: Path) -> None:
     assert text.count("data:image/png") == 4 * 4
     assert (tmp_path / "contact-sheet.png").stat().st_size < 300_000
     assert headline(record).endswith(".")
+    assert [*record["shown"]] == ["private", "best public image", "gradient", "labels"]
+    assert all(len(taken) == 4 for taken in record["shown"].values())
+    marks = [mark for taken in record["shown"].values() for mark in taken]
+    assert text.count("✓</figcaption>") == sum(marks)
+    assert text.count("✗</figcaption>") == 16 - sum(marks)
     assert (tmp_path / "class-inversion.json").stat().st_mode & 0o077 == 0
+
+
+def test_the_headline_names_the_surest_of_the_best_and_no_difference_that_may_be_chance() -> None:
+    def said(value: float, low: float) -> dict[str, object]:
+        one = Quantity(value=value, low=low, high=1.0, unit="share", kind=Kind.MEASURED, n=9)
+        return one.to_json()
+
+    def attack(value: float, low: float) -> dict[str, object]:
+        return {
+            "quantities": {"accuracy@1 by all": said(value, 0.1)},
+            "net_accuracy": said(0.5, low),
+        }
+
+    public = {"best public image": {"quantities": {"accuracy@1 by all": said(0.2, 0.1)}}}
+    first, second = attack(0.7, -0.1), attack(0.7, 0.2)
+    found = headline({"baselines": public, "attacks": {"a": first, "b": second}})
+    assert "images by b for" in found
+    assert "chance" not in found
+    found = headline({"baselines": public, "attacks": {"a": first, "c": attack(0.6, 0.3)}})
+    assert "images by a for" in found
+    assert found.endswith("The difference may be chance.")
+    first["net_accuracy"] = None
+    assert headline({"baselines": public, "attacks": {"a": first}}).endswith("chance.")
+
+
+def test_captions_that_a_picture_s_font_lacks_are_numbers_there() -> None:
+    pixels = np.zeros((2, 2), dtype=np.uint8)
+    row = Row("a", "", (Picture(pixels, "Ω", "✓", ""), Picture(pixels, "b", "✗", "")), "cut")
+    (made,) = _on_paper((row,), [7, 8])
+    assert [(one.caption, one.unit) for one in made.pictures] == [("class 7", "yes"), ("b", "no")]
 
 
 def test_an_attack_that_fails_sinks_no_other(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from splitveil.class_inversion.evaluation import (
     Judge,
     Judges,
     Score,
+    agreed,
     best_public,
     net_accuracy,
     random_draws,
@@ -41,7 +42,7 @@ from splitveil.shapes import Images
 from splitveil.storage import write_whole
 
 RESULTS, SHEET = "class-inversion.json", "sheet.safetensors"
-_SHOWN = 10
+_SHOWN = 8
 _AGREED = "accuracy@1 by all"
 _WEAK = 0.7
 _SUCCESS = (0.25, 0.5, 0.75)
@@ -173,6 +174,7 @@ class _Room:
         )
         self.public_score: Score = self.scored(self.public_ones)
         self.shown: dict[str, Tensor] = {}
+        self.taken: dict[str, list[bool]] = {}
 
     def robust(self) -> dict[str, Any]:
         """Natural accuracy under 0, robust accuracy under each radius."""
@@ -317,12 +319,15 @@ class _Room:
         return self.plan.private.x[(labels[None] == wanted[:, None]).float().argmax(1)]
 
     def show(self, name: str, images: Tensor) -> None:
-        """Keep one image of each of the first classes for the contact sheet."""
-        pixels = images[:_SHOWN].clamp(0, 1).mul(255).round().to(torch.uint8)
-        self.shown[name] = pixels
+        """Keep one image of each of the first classes for the contact sheet, and who takes it."""
+        few, classes = images[:_SHOWN].clamp(0, 1), torch.tensor(self.plan.classes[:_SHOWN])
+        one = Baseline(name=name, classes=classes, images=few[:, None])
+        self.taken[name] = [bool(share) for share in agreed(one, self.judges)]
+        self.shown[name] = few.mul(255).round().to(torch.uint8)
 
     def write(self, record: dict[str, Any]) -> None:
         """Replace the record and the pictures."""
+        record["shown"] = self.taken
         text = json.dumps(_plain(record), indent=1, ensure_ascii=False, allow_nan=False)
         write_whole(self.folder / RESULTS, (text + "\n").encode())
         pictures = {name: np.ascontiguousarray(x.numpy()) for name, x in self.shown.items()}

@@ -1,7 +1,9 @@
 """One page on what the classes of a model look like, from the record of a campaign."""
 
 import json
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from splitveil.storage import write_whole
 
 _AGREED = "accuracy@1 by all"
 _ENLARGED = 3
+_TAKEN, _NOT_TAKEN = "✓", "✗"
 
 
 def write_class_inversion(path: Path, *, show_images: bool) -> Path:
@@ -42,7 +45,7 @@ def write_class_inversion(path: Path, *, show_images: bool) -> Path:
     write_whole(path / "class-inversion.html", page.encode())
     write_whole(path / "class-inversion.csv", table.to_csv().encode())
     if rows:
-        write_whole(path / "contact-sheet.png", sheet_png(rows))
+        write_whole(path / "contact-sheet.png", sheet_png(_on_paper(rows, record["classes"])))
     return path / "class-inversion.html"
 
 
@@ -64,23 +67,26 @@ def inversion_table(record: Mapping[str, Any]) -> Table:
     judges = [*record["judges"]]
     columns = [
         Column(name="images", numeric=False),
-        Column(name="taken for the class by all judges", unit="share", kind="measured"),
-        Column(name="beyond public images", unit="share", kind="measured"),
+        Column(name="by all judges", unit="share", kind="measured"),
+        Column(name="beyond public", unit="share", kind="measured"),
         *(Column(name=f"by {one}", unit="share", kind="measured") for one in judges),
-        Column(name="to the nearest private image", unit="squared, features", kind="measured"),
+        Column(name="nearest", unit="squared", kind="measured"),
         Column(name="KID", unit="squared MMD", kind="measured"),
-        Column(name="FID", unit="squared, features", kind="measured"),
+        Column(name="FID", unit="squared", kind="measured"),
         Column(name="queries"),
-        Column(name="time a class", unit="CPU s"),
-        Column(name="until half are taken for it", unit="CPU s a class"),
+        Column(name="time", unit="CPU s"),
+        Column(name="until half", unit="CPU s"),
     ]
     rows = [_row(name, one, judges) for name, one in _ordered(record)]
     classes = len(record["classes"])
     return Table(
         name="inversion",
-        caption=f"{classes} classes, 95 % intervals over classes. Distances, KID and FID are "
-        f"in features of {judges[0]}; FID is too large where images are few. Queries include "
-        "those of priors and students.",
+        caption=f"{classes} classes, 95 % intervals over classes. Shares are of images taken for "
+        "their class: 1 is all of them. Beyond public: the share that is added to the best "
+        "public images, of what they leave. Nearest: distance to the nearest private image of the "
+        f"class. Distances, KID and FID are in features of {judges[0]}, smaller is closer; FID is "
+        "too large where images are few. Queries include those of priors and students. Times are "
+        "those of the search for one class: whole, and until half of the images are taken.",
         columns=tuple(columns),
         rows=tuple(rows),
     )
@@ -117,15 +123,19 @@ def headline(record: Mapping[str, Any]) -> str:
         return "No attack came to an end."
     public = Quantity.from_json(record["baselines"]["best public image"]["quantities"][_AGREED])
     found = {name: Quantity.from_json(one["quantities"][_AGREED]) for name, one in attacks.items()}
-    best = max(found, key=lambda name: found[name].value)
+    nets = {name: _net(one) for name, one in attacks.items()}
+    best = max(found, key=lambda name: (found[name].value, nets[name]))
     said = (
-        f"{best} drew images that every judge takes for the class in {_share(found[best])} of "
-        f"cases, the best public images are in {_share(public)}"
+        f"Every judge takes {_share(found[best])} of the images by {best} for their class, and "
+        f"{_share(public)} of the best public images."
     )
-    net = attacks[best]["net_accuracy"]
-    if net is None or Quantity.from_json(net).low <= 0:
-        return f"{said}. That is not beyond chance."
-    return f"{said}."
+    return said if nets[best] > 0 else f"{said} The difference may be chance."
+
+
+def _net(one: Mapping[str, Any]) -> float:
+    """The least that an attack adds to public images."""
+    net = one["net_accuracy"]
+    return -math.inf if net is None else Quantity.from_json(net).low
 
 
 def _share(one: Quantity) -> str:
@@ -166,13 +176,16 @@ def _rows(path: Path, record: Mapping[str, Any]) -> tuple[Row, ...]:
     names = record.get("class_names") or []
     classes = record["classes"]
     order = ["private", "best public image", *record["attacks"]]
+    shown = record.get("shown", {})
     return tuple(
         Row(
             name,
             "",
             tuple(
-                _picture(image, _class_name(names, classes[place]), name)
-                for place, image in enumerate(stored[name])
+                _picture(image, _class_name(names, classes[place]), name, taken)
+                for place, (image, taken) in enumerate(
+                    zip(stored[name], shown.get(name, [None] * len(stored[name])), strict=True)
+                )
             ),
             "original" if name == "private" else "cut",
         )
@@ -185,10 +198,35 @@ def _class_name(names: list[str], label: int) -> str:
     return names[label] if label < len(names) else str(label)
 
 
-def _picture(image: np.ndarray, name: str, row: str) -> Picture:
+def _picture(image: np.ndarray, name: str, row: str, taken: bool | None) -> Picture:
     pixels = image[0] if len(image) == 1 else np.moveaxis(image[:3], 0, -1)
     large = pixels.repeat(_ENLARGED, 0).repeat(_ENLARGED, 1)
-    return Picture(np.ascontiguousarray(large), name, "", f"{row}, class {name}")
+    said = f"{row}, class {name}"
+    if taken is not None:
+        said += f": {'every judge takes' if taken else 'not every judge takes'} it for that"
+    mark = {True: _TAKEN, False: _NOT_TAKEN, None: ""}[taken]
+    return Picture(np.ascontiguousarray(large), name, mark, said)
+
+
+def _on_paper(rows: tuple[Row, ...], classes: list[int]) -> tuple[Row, ...]:
+    """Captions that the font of a picture has: a class's number where its name is of other letters.
+
+    Pages show every letter.
+    """
+    return tuple(
+        replace(
+            row,
+            pictures=tuple(
+                replace(
+                    one,
+                    caption=one.caption if one.caption.isascii() else f"class {label}",
+                    unit={_TAKEN: "yes", _NOT_TAKEN: "no"}.get(one.unit, ""),
+                )
+                for one, label in zip(row.pictures, classes, strict=False)
+            ),
+        )
+        for row in rows
+    )
 
 
 def _names(record: Mapping[str, Any]) -> set[str]:

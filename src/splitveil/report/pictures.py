@@ -158,7 +158,7 @@ def sheet_png(rows: tuple[Row, ...]) -> bytes:
     draw = ImageDraw.Draw(sheet)
     for r, row in enumerate(rows):
         top = r * (_CELL + 22) + 4
-        draw.text((8, top + 30), shortened(row.name, 26), fill="#1b1d21", font_size=15)
+        draw.text((8, top + 30), shortened(row.name, 24), fill="#1b1d21", font_size=15)
         draw.text((8, top + 50), shortened(row.detail, 32), fill="#5a5f68", font_size=11)
         for c, picture in enumerate(row.pictures):
             tile = Image.fromarray(picture.pixels).convert("RGB")
