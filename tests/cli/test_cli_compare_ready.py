@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from splitveil.cli import BAD_INPUT, DONE, run
+from splitveil.report.comparison import Comparison, read_comparison, stated_table
 
 MODULE = """
 import torch
@@ -67,7 +68,7 @@ def broken():
     raise RuntimeError("no weights here")
 """
 DEFENCE = "nopeek(1)"
-NARROW = "bottleneck(2)+noise(0.5)"
+NARROW = "bottleneck(2)+gaussian-dp(epsilon=300)"
 TRAINING = ["--epochs", "3", "--batch", "32", "--learning-rate", "0.01"]
 
 
@@ -123,6 +124,32 @@ def _point(found: dict[str, Any], defence: str) -> dict[str, Any]:
     assert one["area"] is None
     (point,) = one["points"]
     return dict(point)
+
+
+def test_what_a_hardening_stated_of_its_release_is_kept_and_shown(
+    compared: dict[str, Any], place: Path
+) -> None:
+    for door in (NARROW, "narrow"):
+        (statement,) = _point(compared, door)["statements"]
+        assert statement["component"].startswith("gaussian-dp(epsilon=300")
+        assert statement["quantity"]["value"] == 300
+        assert statement["quantity"]["kind"] == "theorem"
+    assert _point(compared, DEFENCE)["statements"] == []
+    table = stated_table(read_comparison(place / "found"))
+    assert table is not None
+    assert {row[0].text.partition(" at ")[0] for row in table.rows} == {NARROW, "narrow"}
+    page = (place / "found" / "comparison.html").read_text()
+    assert "Stated of releases" in page
+    assert "over one send of an image" in page
+    assert "Nothing here limits every attacker" not in page
+
+
+def test_a_comparison_of_before_has_no_statements(compared: dict[str, Any]) -> None:
+    old = json.loads(json.dumps(compared))
+    for one in old["series"]:
+        for point in one["points"]:
+            del point["statements"]
+    assert stated_table(Comparison(path=Path(), data=old)) is None
 
 
 def test_one_network_by_three_doors_gives_the_same_numbers(compared: dict[str, Any]) -> None:

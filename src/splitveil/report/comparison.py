@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from splitveil.errors import BadData
-from splitveil.quantities import Quantity
+from splitveil.quantities import Kind, Quantity
 from splitveil.report.chart import ATTACK_ROLES, Axis, Chart, Marker, Point, Role, Rule, Series
 from splitveil.report.headtohead import head_table, times
 from splitveil.report.html import chart_style, page_from
@@ -227,6 +227,51 @@ def area_table(found: Comparison) -> Table:
     )
 
 
+def stated_table(found: Comparison) -> Table | None:
+    """What hardenings stated of the releases they fitted, or None where none did."""
+    rows = {
+        (one["name"], point["defence"], place): _stated(one, point, statement)
+        for one in found.series
+        for point in one["points"]
+        # comparisons of before have none
+        for place, statement in enumerate(point.get("statements", ()))
+    }
+    if not rows:
+        return None
+    return Table(
+        name="stated",
+        caption="By the hardening that fitted the release, on images of its own. A theorem limits "
+        "every attacker on its assumptions; a model or proxy limits none.",
+        columns=(
+            Column(name="defence", numeric=False),
+            Column(name="component", numeric=False),
+            Column(name="what", numeric=False),
+            Column(name="value"),
+            Column(name="unit", numeric=False),
+            Column(name="kind", numeric=False),
+            Column(name="it rests on", numeric=False),
+        ),
+        rows=tuple(rows.values()),
+    )
+
+
+def _stated(
+    one: Mapping[str, Any], point: Mapping[str, Any], statement: Mapping[str, Any]
+) -> tuple[Cell, ...]:
+    q = Quantity.from_json(statement["quantity"])
+    return (
+        Cell(text=f"{point['defence']} at {one['cut']}"),
+        Cell(text=statement["component"]),
+        Cell(text=statement["text"], css="wrap"),
+        shown_quantity(q, css="bound" if q.is_bound else ""),
+        Cell(text=q.unit),
+        Cell(
+            text=str(q.kind), small=f"at {100 * q.level:g} %" if q.kind is Kind.CONFIDENCE else ""
+        ),
+        Cell(text="; ".join(q.assumptions), css="wrap"),
+    )
+
+
 def answer(found: Comparison) -> str:
     """What the comparison says, in a sentence no stronger than it bears."""
     if not any(one["kind"] == "tuned" for one in found.ranked):
@@ -310,6 +355,7 @@ def _page(found: Comparison, chart: Chart, tables: tuple[Table, Table]) -> str:
             "headline": answer(found),
             "drawn": {"chart": chart, "variants": variants, "heading": False, "caption": ""},
             "table": tables[0],
+            "stated": stated_table(found),
             "areas": tables[1],
             "heads": head_table(data),
             "tuned": any(one["kind"] == "tuned" for one in found.ranked),

@@ -62,7 +62,8 @@ class Trained:
     """A defence at one strength, at one cut, before it is attacked.
 
     `accuracy` is on validation images; `content` tells apart what was made elsewhere under one
-    name, and is empty for what was trained here.
+    name, and is empty for what was trained here; `statements` are those of `Statement.to_json`
+    about its release, by the hardening that fitted it.
     """
 
     text: str
@@ -71,6 +72,7 @@ class Trained:
     network: PixelModel
     accuracy: Quantity
     content: bytes = b""
+    statements: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -138,6 +140,7 @@ def train(
         partition=found.partition,
         network=found.network,
         accuracy=found.accuracy,
+        statements=tuple(statement.to_json() for statement in found.statements),
     )
 
 

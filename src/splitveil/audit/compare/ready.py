@@ -55,9 +55,11 @@ def read_ready(bench: Bench, source: str, place: str) -> Trained:
         BadPlan: if the folder is none of `splitveil harden`.
     """
     x = bench.images.validation.x[:_TRIED]
-    network, cut, release = (
-        _made(source, x, bench) if is_reference(source) else _hardened(Path(source), x, place)
-    )
+    statements: tuple[dict[str, Any], ...] = ()
+    if is_reference(source):
+        network, cut, release = _made(source, x, bench)
+    else:
+        network, cut, release, statements = _hardened(Path(source), x, place)
     classes = _answers(bench.model.network, x).shape[1]
     answer = _answers(network, x)
     if answer.dim() != 2 or answer.shape[1] != classes:
@@ -76,6 +78,7 @@ def read_ready(bench: Bench, source: str, place: str) -> Trained:
         network=network,
         accuracy=_accuracy(partition, bench.images.validation, Rng(bench.seed).child("ready")),
         content=content,
+        statements=statements,
     )
 
 
@@ -154,11 +157,14 @@ def _release(given: tuple[Any, ...], network: PixelModel, bench: Bench) -> Relea
     return fitted
 
 
-def _hardened(folder: Path, x: Images, place: str) -> tuple[PixelModel, Cut, Release]:
-    """What `splitveil harden` wrote: weights, structures in them, release, and where it was cut."""
+def _hardened(
+    folder: Path, x: Images, place: str
+) -> tuple[PixelModel, Cut, Release, tuple[dict[str, Any], ...]]:
+    """What `splitveil harden` wrote: weights, structures in them, cut, release, what it stated."""
     try:
         trace_ = json.loads((folder / "trace.json").read_text(encoding="utf-8"))
         name, where = trace_["model"]["name"], trace_["cut"] or place
+        statements = tuple(_statement(one) for one in trace_.get("statements", ()))
     except OSError as error:
         raise BadPlan(
             f"{folder} is no folder of `splitveil harden`, nor package.module:factory: trace.json "
@@ -170,8 +176,14 @@ def _hardened(folder: Path, x: Images, place: str) -> tuple[PixelModel, Cut, Rel
     file = folder / "release.safetensors"
     cut = trace(network, x[:2]).cut(where)
     if not file.is_file():
-        return network, cut, Identity()
-    return network, cut, Stored(file=str(file)).fit(x.flatten(1))
+        return network, cut, Identity(), statements
+    return network, cut, Stored(file=str(file)).fit(x.flatten(1)), statements
+
+
+def _statement(found: Any) -> dict[str, Any]:
+    """One that can be read again: a number nobody can read is not passed on."""
+    Quantity.from_json(found["quantity"])
+    return {name: found[name] for name in ("component", "text", "quantity")}
 
 
 def _answers(network: nn.Module, x: Images) -> Tensor:

@@ -153,6 +153,7 @@ def _point(
         "accuracy_lost": (reference.accuracy.value - found.accuracy.value) * 100,
         "ratio": ratio.to_json(),
         "ahead": _json(beside.ahead[row.name]),
+        "statements": [*one.statements],
         **found.to_json(),
     }
 
