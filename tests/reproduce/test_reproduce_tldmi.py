@@ -1,5 +1,6 @@
 """TL-DMI's claims: as their page sets them, judged rightly from planted arms, and arms that run."""
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from splitveil.errors import BadData
 from splitveil.reproduce import Evidence, Finding, Measured, Scale, Verdict, load_paper
@@ -35,6 +37,7 @@ from splitveil.training import Schedule
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "hypotheses-tldmi.md"
 SCALE = Scale(seeds=1)
+CHEAPEST = Attacked(defence=c.NONE, attack=c.CHEAP)
 FROZEN = {c.NONE: 0.0, "freeze(2)": 0.15, "freeze(4)": 0.3, c.CHOSEN: 0.45, c.UPDATED: 0.45}
 FROZEN["freeze(8)"] = 0.6
 STRENGTH = {"BREP-MI": 0.3, "GMI": 0.4, "KEDMI": 0.6, "LOMMA+KEDMI": 0.85, "PLG-MI": 0.75}
@@ -425,5 +428,16 @@ def test_figures_are_drawn(tmp_path: Path) -> None:
     drawn = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert {*drawn} == {"tldmi-layers.svg", "tldmi-layers-invariant.svg", "tldmi-sheet.png"}
     assert drawn["tldmi-sheet.png"] < 300_000
+    first = (tmp_path / "tldmi-sheet.png").read_bytes()
+    sheet(evidence, SCALE, tmp_path)
+    assert (tmp_path / "tldmi-sheet.png").read_bytes() == first
+    # the arms of the cheap claims alone have their rows, private letters above them
+    sheet(Planted(lambda arm: claimed(arm) if arm == CHEAPEST else None), SCALE, tmp_path)
+    with Image.open(tmp_path / "tldmi-sheet.png") as small, Image.open(io.BytesIO(first)) as whole:
+        assert (small.height, whole.height) == (2 * 66, (1 + 2 * 7) * 66)
+        assert small.width == whole.width
+        assert np.asarray(small)[:66].std() > 10
+    with pytest.raises(ArmMissing):
+        sheet(Planted(lambda arm: None), SCALE, tmp_path)
     with pytest.raises(ArmMissing):
         layers(Planted(lambda arm: None), SCALE, tmp_path)

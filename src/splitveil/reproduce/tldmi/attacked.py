@@ -81,7 +81,7 @@ class SharedPrior(Arm):
 
     @property
     def minutes(self) -> float:
-        return 7.0
+        return 6.0
 
     def run(self, bench: Bench) -> Measured:
         public = characters().public

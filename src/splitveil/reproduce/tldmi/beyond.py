@@ -49,12 +49,12 @@ def fragile(scale: Scale) -> Experiment:
         needs(table.net(c.NONE, c.CHEAP))
         stands = {defence: table.standing(defence, c.MIDDLE) for defence in c.GENERIC}
         if not (stands[c.NONE] > 0).all():
-            raise BadData("the undefended network stands under no change of 0.002 a pixel")
+            raise BadData("the undefended network stands under no change of 0.01 a pixel")
         nets = np.stack([table.net(defence, c.CHEAP) for defence in c.GENERIC], 1)
         return [
             reading(c.FRAGILE, 0, stands[c.CHOSEN] / stands[c.NONE]),
             reading(c.FRAGILE, 1, determination(np.stack([*stands.values()], 1), nets)),
-            *(beside("accuracy under 0.002", one, draws) for one, draws in stands.items()),
+            *(beside("accuracy under 0.01", one, draws) for one, draws in stands.items()),
             *(
                 beside(f"accuracy under {radius:g}", one, table.standing(one, place))
                 for place, radius in ((1, c.RADII[0]), (3, c.RADII[2]))

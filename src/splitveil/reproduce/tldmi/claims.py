@@ -29,9 +29,9 @@ COMPOSED = f"{CHOSEN}+{BIDO[0]}"
 GENERIC = (NONE, *LADDER, LAST, POSITIVE, NEGATIVE)
 """What small robust accuracy is set against leakage over."""
 
-RADII = (0.0005, 0.002, 0.01)
+RADII = (0.002, 0.01, 0.03)
 MIDDLE = 2
-"""The place of 0.002 in "standing", after no change and 0.0005."""
+"""The place of 0.01 in "standing", after no change and 0.002."""
 
 _OURS = "effect: Ho et al. 2024 (TL-DMI); threshold ours"
 
@@ -127,7 +127,7 @@ STATISTICS = _claim(
 FRAGILE = _claim(
     13,
     "what leaks less is more fragile",
-    Criterion(measured="accuracy under 0.002 a pixel, frozen over none", high=1),
+    Criterion(measured="accuracy under 0.01 a pixel, frozen over none", high=1),
     Criterion(measured="R² of net accuracy on that accuracy, eight defences", low=0.6),
     expected="undecided",
 )

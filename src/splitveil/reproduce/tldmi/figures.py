@@ -10,11 +10,11 @@ from splitveil.report.html import chart_style
 from splitveil.report.svg import draw
 from splitveil.reproduce.experiment import ArmMissing, Evidence, Scale
 from splitveil.reproduce.tldmi.attacked import SHOWN, Attacked, Weighed, importance
-from splitveil.reproduce.tldmi.claims import ATTACKS, CHOSEN, NONE
+from splitveil.reproduce.tldmi.claims import ATTACKS, CHEAP, CHOSEN, KNOWING, NONE
 from splitveil.reproduce.tldmi.images import characters
 from splitveil.storage import write_whole
 
-_ZOOM, _LEFT = 2, 150
+_ZOOM, _LEFT = 2, 210
 _LINES: tuple[tuple[str, Role, Marker, str], ...] = (
     ("task", Role.BEST, "diamond", ""),
     ("step 0", ATTACK_ROLES[0], "circle", "2 3"),
@@ -57,6 +57,8 @@ def layers(evidence: Evidence, scale: Scale, folder: Path) -> None:
 def sheet(evidence: Evidence, scale: Scale, folder: Path) -> None:
     """Write tldmi-sheet.png: one image of ten characters by each attack, undefended and frozen.
 
+    The same bytes for the same arms; attacks that were not run are left out.
+
     Raises:
         ArmMissing: if no attack was run.
     """
@@ -65,7 +67,7 @@ def sheet(evidence: Evidence, scale: Scale, folder: Path) -> None:
     each = len(private) // len(private.y.unique())
     real = private.x[::each][:SHOWN].mul(255).byte().numpy()
     rows = [("private", real)]
-    for attack in ATTACKS:
+    for attack in (*ATTACKS, CHEAP, KNOWING):
         for defence in (NONE, CHOSEN):
             found = evidence.find(Attacked(defence=defence, attack=attack))
             if found is not None:
