@@ -46,6 +46,7 @@ def arms(folder: Path) -> dict[str, str]:
         "prune lightly": "prune(0.2)",
         "narrow": "bottleneck(8)",
         "ressfl": "ressfl(2,channels=8,end=0.1)",
+        "ressfl uncapped": "ressfl(2,channels=8,cap=0,end=0.1)",
         "expert": f"expert({folder / 'expert'})+ressfl(0.5,channels=0)",
         "ensembler": f"ensembler({folder / 'shadows'},chosen=2)+fixed-noise(0.1)",
     }
@@ -73,7 +74,12 @@ def main() -> int:
         return 1
     errors = {name: torch.from_numpy(best_errors(folder, text)) for name, text in named.items()}
     pairs = [(name, "plain") for name in [*named][1:]]
-    pairs += [("ressfl", "narrow"), ("expert", "ressfl"), ("expert", "narrow")]
+    pairs += [
+        ("ressfl", "narrow"),
+        ("ressfl uncapped", "narrow"),
+        ("expert", "ressfl"),
+        ("expert", "narrow"),
+    ]
     found = {
         f"{one} / {other}": log_ratio(
             errors[one], errors[other], Rng(0).child("structures", one, other)
