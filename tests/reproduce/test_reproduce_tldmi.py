@@ -327,14 +327,14 @@ def test_networks_come_back_as_they_were_trained(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(networks, "recorded", recorded)
     body = recorded(Bench(), Body()).arrays
-    for text in (c.CHOSEN, c.MID[0]):
+    for text in (c.CHOSEN, c.MID[0], c.COMPOSED):
         arm = Network(defence=text)
         network = arm.network(Bench())
         held = small.held_out
         with torch.no_grad():
             right = (network(held.x).argmax(1) == held.y).double().numpy()
         assert np.array_equal(right, kept[arm].arrays["right"])
-        if text == c.CHOSEN:
+        if text in (c.CHOSEN, c.COMPOSED):
             same = kept[arm].arrays
             for name in ("conv1.weight", "norm6.running_var", "conv6.weight"):
                 assert np.array_equal(same[name], body[name]), name
