@@ -37,6 +37,8 @@ from splitveil.training import Schedule
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "hypotheses-tldmi.md"
 SCALE = Scale(seeds=1)
+NOISE = np.random.default_rng(0).integers(0, 256, (10, 1, 32, 32), dtype=np.uint8)
+"""What a PNG compresses worst."""
 CHEAPEST = Attacked(defence=c.NONE, attack=c.CHEAP)
 FROZEN = {c.NONE: 0.0, "freeze(2)": 0.15, "freeze(4)": 0.3, c.CHOSEN: 0.45, c.UPDATED: 0.45}
 FROZEN["freeze(8)"] = 0.6
@@ -84,7 +86,7 @@ def claimed(arm: Any) -> Measured | None:
                 "oracle": near(strength * kept, "o", *own),
                 "nearest": near(farther, "n", *own),
                 "identity": near(0.4 * farther, "i", *own),
-                "images": np.zeros((10, 1, 32, 32), dtype=np.uint8),
+                "images": NOISE,
             }
         )
     if isinstance(arm, Fragile):

@@ -83,6 +83,7 @@ def sheet(evidence: Evidence, scale: Scale, folder: Path) -> None:
         top = place * (cell + 2)
         pen.text((4, top + cell // 2 - 6), said, fill=0)
         for column, image in enumerate(images):
-            small = Image.fromarray(np.ascontiguousarray(image[0])).resize((cell, cell))
+            small = Image.fromarray(np.ascontiguousarray(image[0]))
+            small = small.resize((cell, cell), Image.Resampling.NEAREST)
             picture.paste(small, (_LEFT + column * (cell + 2), top))
     picture.save(folder / "tldmi-sheet.png", optimize=True)
