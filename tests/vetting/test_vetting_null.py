@@ -134,7 +134,7 @@ def test_shipped_panels_hold_39_networks_in_a_few_kilobytes(name: str) -> None:
     assert min(null.accuracies) > 0.8
     assert PANELS[name].startswith(null.family)
     # of ir's own family no panel ships
-    families = {"ir": "plain", "resnet": "residual", "vgg": "plain", "vit": "tokens"}
+    families = {"ir": "embedding", "resnet": "residual", "vgg": "plain", "vit": "tokens"}
     assert null.family == families[name]
     place = files("splitveil.vetting").joinpath(f"panels/{PANELS[name]}.json")
     text = place.read_text(encoding="utf-8")

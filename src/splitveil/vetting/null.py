@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from splitveil.errors import BadData, BadPlan
 from splitveil.quantities import Quantity
 
-PANELS = {"ir": "plain-4", "resnet": "residual-4", "vgg": "plain-4", "vit": "tokens-2"}
+PANELS = {"ir": "embedding-3", "resnet": "residual-4", "vgg": "plain-4", "vit": "tokens-2"}
 """Which shipped panel stands for each reference network: family and epochs, by accuracy."""
 
 
