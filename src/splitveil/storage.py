@@ -31,17 +31,26 @@ def storing(path: Path) -> Iterator[None]:
         raise StorageFailed(f"cannot store {path}: {reason}; {remedy}") from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those on the way to it, where they are missing.
+
+    Raises:
+        StorageFailed: if it cannot be made.
+    """
+    with storing(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that a kill leaves the old one or the new one, never a part.
 
-    Readable by its owner only; folders on the way are made.
+    Readable by its owner only; the folder must be there.
 
     Raises:
         StorageFailed: if it cannot be written; nothing of it is left behind.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with storing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE)
             with os.fdopen(handle, "wb") as file:

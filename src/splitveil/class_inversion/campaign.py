@@ -39,7 +39,7 @@ from splitveil.data import LabelledImages
 from splitveil.errors import AuditError, BadPlan
 from splitveil.rng import Rng
 from splitveil.shapes import Images
-from splitveil.storage import write_whole
+from splitveil.storage import make_folder, write_whole
 
 RESULTS, SHEET = "class-inversion.json", "sheet.safetensors"
 _SHOWN = 8
@@ -305,6 +305,7 @@ class _Room:
                 "curve": [vars(point) for point in points],
                 "seconds_to": {f"{share:g}": seconds_to(points, share) for share in _SUCCESS},
             }
+            make_folder(kept.parent)
             write_whole(kept, (json.dumps(told) + "\n").encode())
         if not kept.is_file():
             return {"curve": [], "seconds_to": {}}
@@ -329,6 +330,7 @@ class _Room:
         """Replace the record and the pictures."""
         record["shown"] = self.taken
         text = json.dumps(_plain(record), indent=1, ensure_ascii=False, allow_nan=False)
+        make_folder(self.folder)
         write_whole(self.folder / RESULTS, (text + "\n").encode())
         pictures = {name: np.ascontiguousarray(x.numpy()) for name, x in self.shown.items()}
         write_whole(self.folder / SHEET, save(pictures))

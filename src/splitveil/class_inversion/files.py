@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from splitveil.errors import BadPlan
-from splitveil.storage import write_whole
+from splitveil.storage import make_folder, write_whole
 
 _KEY = "splitveil"
 
@@ -26,6 +26,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], described: Mapping[str, Any
         {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()},
         {_KEY: json.dumps(described, sort_keys=True)},
     )
+    make_folder(path.parent)
     write_whole(path, content)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from splitveil.defences.watch import EpochState
 from splitveil.errors import BadPlan
-from splitveil.storage import write_whole
+from splitveil.storage import make_folder, write_whole
 from splitveil.training import Checkpoint
 
 NAME = "checkpoint.safetensors"
@@ -56,6 +56,7 @@ class Progress:
             {k: v.clone().contiguous() for k, v in tensors.items()},
             {"splitveil": json.dumps(described)},
         )
+        make_folder(folder)
         write_whole(folder / NAME, content)
 
     @staticmethod
