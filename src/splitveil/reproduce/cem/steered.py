@@ -17,7 +17,7 @@ from splitveil.reproduce.cem.choosing import (
     number,
     strongest,
 )
-from splitveil.reproduce.cem.evidence import Seen, Setting
+from splitveil.reproduce.cem.evidence import Seen
 from splitveil.reproduce.cem.images import images_of
 from splitveil.reproduce.cem.networks import hardened, recorded
 from splitveil.reproduce.cem.rates import rates
@@ -98,12 +98,9 @@ class Steered(Attacked):
 
 def steered(scale: Scale) -> Experiment:
     """C1h."""
-    places = {
-        name: Setting(data=FASHION, base=BASE, form=PLAIN, network=name) for name in claims.NETWORKS
-    }
     priced = {
-        name: tuple(Steered(network=name, seed=arm.seed) for arm in place.arms(scale))
-        for name, place in places.items()
+        name: tuple(Steered(network=name, seed=seed) for seed in range(scale.seeds))
+        for name in claims.NETWORKS
     }
     bare = {name: tuple(arm.bare for arm in arms) for name, arms in priced.items()}
 
@@ -117,7 +114,7 @@ def steered(scale: Scale) -> Experiment:
             readings += [gain(ours, plain, name), lost(ours, plain, name)]
             readings += beside({OURS: ours, PLAIN: plain}, name)
         share = number(evidence.take(ChosenShare()).details, "share")
-        note = f"share {share:g} of the base's rate; resnet: one seed"
+        note = f"share {share:g} of the base's rate"
         return (
             Finding(claim=claims.STEERED, quantities=tuple(readings), seeds=scale.seeds, note=note),
         )
