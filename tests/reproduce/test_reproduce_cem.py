@@ -90,7 +90,7 @@ def test_every_claim_is_answered_by_an_experiment_and_stands_on_the_page() -> No
     )
     listed = {name for row in rows for name in row.split(", ")}
     assert {claim.id.removeprefix("cem.") for claim in CLAIMS} <= listed
-    assert f"all arms of the three runs together {plan.minutes:.0f}." in " ".join(
+    assert f"All arms of the four runs together {plan.minutes:.0f}." in " ".join(
         PAGE.read_text().split()
     )
 

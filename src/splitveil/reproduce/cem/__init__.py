@@ -3,9 +3,12 @@
 from splitveil.reproduce.cem.bases import bases, elsewhere, larger, noise, signs
 from splitveil.reproduce.cem.claims import CLAIMS
 from splitveil.reproduce.cem.clusters import followed, shape
+from splitveil.reproduce.cem.controlled import controlled
 from splitveil.reproduce.cem.figures import figures
 from splitveil.reproduce.cem.grid import grid
+from splitveil.reproduce.cem.moved import moved
 from splitveil.reproduce.cem.networks import REVISION
+from splitveil.reproduce.cem.simpler import simpler
 from splitveil.reproduce.cem.steered import steered
 from splitveil.reproduce.cem.strength import strength
 from splitveil.reproduce.experiment import Make, Paper
@@ -21,6 +24,9 @@ MAKES: tuple[Make, ...] = (
     signs,
     grid,
     steered,
+    moved,
+    simpler,
+    controlled,
 )
 
 PAPER = Paper(

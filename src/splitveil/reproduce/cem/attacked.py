@@ -22,11 +22,10 @@ from splitveil.reproduce.cem.choosing import (
     priced,
     slowness,
 )
-from splitveil.reproduce.cem.images import ATTACKED, Images, images_of
-from splitveil.reproduce.cem.networks import SMALL, hardened, recorded
+from splitveil.reproduce.cem.images import ATTACKED, Images
+from splitveil.reproduce.cem.networks import SMALL, hardened, images_for, recorded
 from splitveil.reproduce.cem.rates import rates
 from splitveil.reproduce.experiment import Arm, Measured
-from splitveil.reproduce.gpz.vortex import folder_of
 from splitveil.rng import Rng
 from splitveil.threat import Auxiliary, Observation, white_box
 
@@ -55,7 +54,7 @@ class Attacked(Arm):
         return {"vgg": 1.2, "resnet": 4.0}.get(self.network, 0.4 * slowness(self.base))
 
     def run(self, bench: Bench) -> Measured:
-        images = images_of(self.data, folder_of(bench))
+        images = images_for(bench, self.data, self.network)
         text = self.text(bench)
         found = hardened(
             bench, images, text, data=self.data, network=self.network, seed=self.seed

@@ -11,13 +11,13 @@ from splitveil.quantities import Kind, Quantity
 from splitveil.reproduce.cem import claims
 from splitveil.reproduce.cem.choosing import OURS, PLAIN, PUBLISHED, Chosen, Level
 from splitveil.reproduce.cem.evidence import Seen, Setting, ln_ratio, student
-from splitveil.reproduce.cem.networks import Plain
+from splitveil.reproduce.cem.networks import FASHION, Plain
 from splitveil.reproduce.claims import Finding, Reading
 from splitveil.reproduce.draws import error_draws, quantity_of
 from splitveil.reproduce.experiment import Arm, ArmMissing, Evidence, Experiment, Scale
 from splitveil.rng import Rng
 
-FASHION, FORMS = "fashion-mnist", (OURS, PUBLISHED)
+FORMS = (OURS, PUBLISHED)
 ALL = ("noise", *claims.OTHERS)
 PIXELS = 1024
 PLACES = (*((FASHION, base) for base in ALL), *((data, "noise") for data in claims.ELSEWHERE))

@@ -1,6 +1,6 @@
 """Choosing strengths on seeds and images of their own, without any attack."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -71,26 +71,30 @@ class Chosen(Arm):
 
     def run(self, bench: Bench) -> Measured:
         level = recorded(bench, Level(data=self.data, base=self.base)).details
-        images = images_of(self.data, folder_of(bench))
         tried: dict[float, float] = {}
 
         def keeps(rung: float) -> bool:
             strength = rung if self.form == PUBLISHED else rung * number(level, "rate")
             text = priced(self.base, self.form, strength)
-            found = [
-                accuracy(
-                    _trained(bench, images, text, self.data, seed),
-                    images.choosing,
-                    Rng(seed, ("cem", "choosing")),
-                )
-                for seed in SEEDS
-            ]
-            tried[rung] = fmean(found)
+            tried[rung] = mean_accuracy(bench, text, self.data, SEEDS)
             return tried[rung] >= number(level, "accuracy") - LOST
 
         rung = strongest(LADDERS[self.form], keeps)
         details = {"rung": rung, "kept": keeps_any(tried, level), "tried": sorted(tried.items())}
         return Measured(details=details)
+
+
+def mean_accuracy(bench: Bench, text: str, data: str, seeds: Sequence[int]) -> float:
+    """On choosing images, the small network with the components of `text`, over seeds."""
+    images = images_of(data, folder_of(bench))
+    return fmean(
+        accuracy(
+            _trained(bench, images, text, data, seed),
+            images.choosing,
+            Rng(seed, ("cem", "choosing")),
+        )
+        for seed in seeds
+    )
 
 
 def keeps_any(tried: dict[float, float], level: object) -> bool:

@@ -3,9 +3,10 @@
 from contextlib import suppress
 
 from splitveil.reproduce.cem import claims
-from splitveil.reproduce.cem.bases import FASHION, FORMS, compared
+from splitveil.reproduce.cem.bases import FORMS, compared
 from splitveil.reproduce.cem.choosing import OURS, PLAIN
 from splitveil.reproduce.cem.evidence import Seen, Setting, ln_ratio, student
+from splitveil.reproduce.cem.networks import FASHION
 from splitveil.reproduce.claims import Finding, Reading
 from splitveil.reproduce.experiment import ArmMissing, Evidence, Experiment, Scale
 

@@ -4,9 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitveil.reproduce.cem import claims
-from splitveil.reproduce.cem.bases import ALL, FASHION, compared, gain, lost
+from splitveil.reproduce.cem.bases import ALL, compared, gain, lost
 from splitveil.reproduce.cem.choosing import OURS, PLAIN
 from splitveil.reproduce.cem.evidence import Seen, Setting
+from splitveil.reproduce.cem.networks import FASHION
 from splitveil.reproduce.claims import Finding, Reading
 from splitveil.reproduce.draws import error_draws, quantity_of
 from splitveil.reproduce.experiment import ArmMissing, Evidence, Experiment, Scale
@@ -30,15 +31,15 @@ def grid(scale: Scale) -> Experiment:
                 row = [_pair(evidence, data, base, scale) for base in ALL]
             except ArmMissing as error:
                 return (Finding(claim=claims.GRID, quantities=(), seeds=0, note=f"{error}"),)
-            kinds.append(_mean_logs(row, data))
+            kinds.append(mean_logs(row, data))
             count = row[0][0].mse.shape[1]
             images += count
-            beside.append(_reading(kinds[-1], f"mean ratio, {data}", "5 bases", count))
+            beside.append(mean_ratio(kinds[-1], f"mean ratio, {data}", "5 bases", count))
             for base, (ours, bare) in zip(ALL, row, strict=True):
                 place = f"{data}, {base}"
                 beside += [gain(ours, bare, place), lost(ours, bare, place)]
         measured = claims.GRID.criteria[0].measured
-        whole = _reading(np.mean(kinds, axis=0), measured, "20 places", images)
+        whole = mean_ratio(np.mean(kinds, axis=0), measured, "20 places", images)
         return (Finding(claim=claims.GRID, quantities=(whole, *beside), seeds=scale.seeds),)
 
     return Experiment(claims=(claims.GRID,), arms=arms, judge=judge)
@@ -51,15 +52,16 @@ def _pair(evidence: Evidence, data: str, base: str, scale: Scale) -> tuple[Seen,
     return ours, bare
 
 
-def _mean_logs(row: list[tuple[Seen, Seen]], data: str) -> NDArray[np.float64]:
-    """Mean over bases of the ln ratio, in every draw; images and seeds are drawn jointly."""
+def mean_logs(row: list[tuple[Seen, Seen]], data: str) -> NDArray[np.float64]:
+    """Mean over pairs of the ln ratio, in every draw; images and seeds are drawn jointly."""
     errors = np.stack([one.mse for pair in zip(*row, strict=True) for one in pair])
     drawn = np.log(error_draws(errors, Rng(0, ("cem", "grid", data))))
     found: NDArray[np.float64] = (drawn[:, : len(row)] - drawn[:, len(row) :]).mean(1)
     return found
 
 
-def _reading(logs: NDArray[np.float64], measured: str, subject: str, images: int) -> Reading:
-    words = ("the bases and kinds of images are these",)
+def mean_ratio(logs: NDArray[np.float64], measured: str, subject: str, images: int) -> Reading:
+    """The geometric mean of ratios whose ln was drawn."""
+    words = ("the places compared are these",)
     found = quantity_of(np.exp(logs), unit="", n=images, words=words)
     return Reading(measured=measured, subject=subject, quantity=found)

@@ -1,12 +1,12 @@
 """Images to train on, to choose strengths by, and to attack, of four kinds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from splitveil.data import LabelledImages, TrainingImages
-from splitveil.data.pixels import Fit
+from splitveil.data.pixels import Fit, to_channels
 from splitveil.reproduce.gpz.sources import CATEGORIES, parts_of, source
 
 ATTACKED = 1000
@@ -64,6 +64,20 @@ class Images:
     picking: LabelledImages
     test: LabelledImages
     kind: Kind
+
+    def in_grey(self) -> "Images":
+        """The same images with one channel, divided alike."""
+        own = {
+            name: _grey(getattr(self, name))
+            for name in ("choosing", "auxiliary", "picking", "test")
+        }
+        train, held = _grey(self.training.train), own["picking"]
+        training = replace(self.training, train=train, validation=held, probe=held)
+        return Images(training=training, kind=self.kind, **own)
+
+
+def _grey(images: LabelledImages) -> LabelledImages:
+    return replace(images, x=to_channels(images.x, 1)[0])
 
 
 @cache

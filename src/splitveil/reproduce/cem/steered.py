@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from splitveil.reproduce.bench import Bench
 from splitveil.reproduce.cem import claims
 from splitveil.reproduce.cem.attacked import Attacked
-from splitveil.reproduce.cem.bases import FASHION, beside, gain, lost
+from splitveil.reproduce.cem.bases import beside, gain, lost
 from splitveil.reproduce.cem.choosing import (
     BASES,
     LOST,
@@ -18,12 +18,10 @@ from splitveil.reproduce.cem.choosing import (
     strongest,
 )
 from splitveil.reproduce.cem.evidence import Seen
-from splitveil.reproduce.cem.images import images_of
-from splitveil.reproduce.cem.networks import hardened, recorded
+from splitveil.reproduce.cem.networks import FASHION, hardened, images_for, recorded
 from splitveil.reproduce.cem.rates import rates
 from splitveil.reproduce.claims import Finding, Reading
 from splitveil.reproduce.experiment import Arm, ArmMissing, Evidence, Experiment, Measured, Scale
-from splitveil.reproduce.gpz.vortex import folder_of
 from splitveil.rng import Rng
 
 BASE, CHOSEN_ON, SEED = "bottleneck8", "vgg", 100
@@ -36,6 +34,7 @@ class ChosenShare(Arm):
     One seed of its own, choosing images, no attack; see `strongest`.
     """
 
+    data: str
     seed: int = SEED
 
     @property
@@ -43,14 +42,14 @@ class ChosenShare(Arm):
         return 3.0
 
     def run(self, bench: Bench) -> Measured:
-        images = images_of(FASHION, folder_of(bench))
+        images = images_for(bench, self.data, CHOSEN_ON)
         bare = BASES[BASE].format(noise=NOISE)
         tried: dict[float, float] = {}
         met: dict[float, float] = {}
 
         def reached(text: str) -> tuple[float, float]:
             found = hardened(
-                bench, images, text, data=FASHION, network=CHOSEN_ON, seed=self.seed
+                bench, images, text, data=self.data, network=CHOSEN_ON, seed=self.seed
             ).partition
             assert found is not None  # noqa: S101 - hardened with a cut
             train, held = images.training.train, images.choosing
@@ -86,14 +85,14 @@ class Steered(Attacked):
 
     def text(self, bench: Bench) -> str:
         """The components, with the target in them."""
-        share = number(recorded(bench, ChosenShare()).details, "share")
+        share = number(recorded(bench, ChosenShare(data=self.data)).details, "share")
         level = number(recorded(bench, self.bare).details, "rate")
         return f"{BASES[BASE].format(noise=NOISE)}+cem(rate={share * level:.3g})"
 
     @property
     def bare(self) -> Attacked:
         """The same seed without a price."""
-        return Attacked(data=FASHION, base=BASE, form=PLAIN, network=self.network, seed=self.seed)
+        return Attacked(data=self.data, base=BASE, form=PLAIN, network=self.network, seed=self.seed)
 
 
 def steered(scale: Scale) -> Experiment:
@@ -113,11 +112,17 @@ def steered(scale: Scale) -> Experiment:
                 return (Finding(claim=claims.STEERED, quantities=(), seeds=0, note=f"{error}"),)
             readings += [gain(ours, plain, name), lost(ours, plain, name)]
             readings += beside({OURS: ours, PLAIN: plain}, name)
-        share = number(evidence.take(ChosenShare()).details, "share")
+        share = number(evidence.take(ChosenShare(data=FASHION)).details, "share")
         note = f"share {share:g} of the base's rate"
         return (
             Finding(claim=claims.STEERED, quantities=tuple(readings), seeds=scale.seeds, note=note),
         )
 
-    arms = (*bare["vgg"], ChosenShare(), *priced["vgg"], *bare["resnet"], *priced["resnet"])
+    arms = (
+        *bare["vgg"],
+        ChosenShare(data=FASHION),
+        *priced["vgg"],
+        *bare["resnet"],
+        *priced["resnet"],
+    )
     return Experiment(claims=(claims.STEERED,), arms=arms, judge=judge)

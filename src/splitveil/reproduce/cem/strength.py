@@ -4,9 +4,10 @@ import numpy as np
 
 from splitveil.quantities import Quantity
 from splitveil.reproduce.cem import claims
-from splitveil.reproduce.cem.bases import FASHION, beside, compared
+from splitveil.reproduce.cem.bases import beside, compared
 from splitveil.reproduce.cem.choosing import OURS, PLAIN
 from splitveil.reproduce.cem.evidence import Seen, Setting, ln_ratio
+from splitveil.reproduce.cem.networks import FASHION
 from splitveil.reproduce.claims import Finding, Reading
 from splitveil.reproduce.draws import error_draws, quantity_of, rank_correlation
 from splitveil.reproduce.experiment import ArmMissing, Evidence, Experiment, Scale
