@@ -103,10 +103,10 @@ class Moved(Arm):
     def untrained(self, bench: Bench, classes: int) -> nn.Module:
         """A copy of the bundled network behind a last layer that has learnt nothing."""
         network = deepcopy(bench.reference(self.network).model.network)
-        last = network.get_submodule("classifier")
-        assert isinstance(last, nn.Linear)  # noqa: S101 - so are the bundled networks
+        linear = {k: v for k, v in network.named_modules() if isinstance(v, nn.Linear)}
+        name, last = next(reversed(linear.items()))
         with Rng(self.seed, ("cem", "last layer")).as_global():
-            network.add_module("classifier", nn.Linear(last.in_features, classes))
+            network.set_submodule(name, nn.Linear(last.in_features, classes))
         return network
 
 
