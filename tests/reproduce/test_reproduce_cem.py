@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from splitveil.data import LabelledImages
+from splitveil.data import LabelledImages, TrainingImages
 from splitveil.defences import parse_components
+from splitveil.models import load_model
 from splitveil.partition import trace
 from splitveil.release import GaussianNoise
 from splitveil.release.chain import ChainedRelease
 from splitveil.release.sparse import Dropout
 from splitveil.reproduce import Evidence, Finding, Measured, Scale, Verdict, load_paper
+from splitveil.reproduce.bench import Bench
 from splitveil.reproduce.cem.attacked import Attacked
 from splitveil.reproduce.cem.bases import bases, larger, noise, signs
 from splitveil.reproduce.cem.choosing import (
@@ -27,13 +29,17 @@ from splitveil.reproduce.cem.choosing import (
     priced,
     strongest,
 )
-from splitveil.reproduce.cem.claims import CLAIMS
+from splitveil.reproduce.cem.claims import CLAIMS, MEANS
 from splitveil.reproduce.cem.clusters import followed
+from splitveil.reproduce.cem.controlled import ChosenTarget, Controlled, controlled
 from splitveil.reproduce.cem.figures import figures
 from splitveil.reproduce.cem.grid import grid
-from splitveil.reproduce.cem.networks import small
+from splitveil.reproduce.cem.images import KINDS, Images
+from splitveil.reproduce.cem.moved import moved
+from splitveil.reproduce.cem.networks import Moved, small
 from splitveil.reproduce.cem.rates import rates
-from splitveil.reproduce.cem.steered import ChosenShare, Steered, steered
+from splitveil.reproduce.cem.simpler import ChosenRung, Simpler, simpler, simpler_text
+from splitveil.reproduce.cem.steered import BASE, ChosenShare, Steered, steered
 from splitveil.reproduce.cem.strength import strength
 from splitveil.reproduce.experiment import Arm, ArmMissing
 from splitveil.rng import Rng
@@ -260,3 +266,119 @@ def test_a_price_that_meets_its_target_is_judged_on_both_networks() -> None:
         Planted(lambda arm: None if isinstance(arm, Steered) else plant(arm))
     )
     assert not _found(missing, "C1h").quantities
+
+
+def test_larger_networks_are_averaged_over_every_kind_of_images() -> None:
+    gains = {("vgg", "emoji"): 1.5, ("resnet", "emoji"): 1.5}
+
+    def plant(arm: Arm) -> Measured | None:
+        if isinstance(arm, ChosenShare):
+            return Measured(details={"share": 0.6})
+        assert isinstance(arm, Attacked)
+        ratio = gains.get((arm.network, arm.data), 1.2) if isinstance(arm, Steered) else 1.0
+        return _arm(arm, 0.015 * ratio)
+
+    found = moved(SCALE).findings(Planted(plant))
+    assert _found(found, "C1j").verdict is Verdict.HOLDS
+    mean = _found(found, "C1k").quantities[0].quantity
+    assert mean.value == pytest.approx(1.2**0.75 * 1.5**0.25, rel=0.005)
+    assert _found(found, "C1k").verdict is Verdict.HOLDS
+    gains["resnet", "faces"] = 1.0
+    assert _found(moved(SCALE).findings(Planted(plant)), "C1j").verdict is Verdict.FAILS
+    lacking = moved(SCALE).findings(
+        Planted(
+            lambda arm: None if isinstance(arm, Steered) and arm.network == "resnet" else plant(arm)
+        )
+    )
+    assert _found(lacking, "C1j").quantities
+    assert not _found(lacking, "C1k").quantities
+    assert _found(lacking, "C1k").note.startswith("4 missing")
+
+
+def test_simpler_means_are_judged_at_each_network() -> None:
+    errors = {"more noise": 0.016, "fewer channels": 0.016}
+
+    def plant(arm: Arm) -> Measured | None:
+        if isinstance(arm, ChosenRung):
+            return Measured(details={"rung": 5.0})
+        if isinstance(arm, Simpler):
+            return _arm(arm, errors[arm.means])
+        assert isinstance(arm, Attacked)
+        return _arm(arm, 0.018 if isinstance(arm, Steered) else 0.015)
+
+    found = _found(simpler(SCALE).findings(Planted(plant)), "C1m")
+    assert found.verdict is Verdict.HOLDS
+    assert "vgg, fewer channels 5" in found.note
+    errors["fewer channels"] = 0.021
+    assert _found(simpler(SCALE).findings(Planted(plant)), "C1m").verdict is Verdict.FAILS
+
+
+@pytest.mark.parametrize("means", MEANS)
+def test_simpler_means_change_one_number_of_the_base(means: str) -> None:
+    base = parse_components(simpler_text(means, 0.3 if means == "more noise" else 8.0))
+    assert base == parse_components(BASES[BASE].format(noise=NOISE))
+    other = parse_components(simpler_text(means, 2.0))
+    assert sum(a != b for a, b in zip(base, other, strict=True)) == 1
+
+
+def test_the_controlled_price_is_compared_with_the_base_and_the_published_form() -> None:
+    def plant(arm: Arm) -> Measured | None:
+        if isinstance(arm, ChosenTarget):
+            return Measured(details={"share": 0.4})
+        assert isinstance(arm, Attacked)
+        ratios = {PLAIN: 1.0, PUBLISHED: 1.1, OURS: 1.02}
+        return _arm(arm, 0.015 * (1.3 if isinstance(arm, Controlled) else ratios[arm.form]))
+
+    found = controlled(SCALE).findings(Planted(plant))
+    gain, against = (_found(found, name) for name in ("C1l", "C1y"))
+    assert gain.verdict is Verdict.HOLDS
+    assert against.verdict is Verdict.HOLDS
+    assert gain.quantities[0].quantity.value == pytest.approx(1.3, rel=0.005)
+    assert against.quantities[0].quantity.value == pytest.approx(1.3 / 1.1, rel=0.005)
+    lacking = controlled(SCALE).findings(
+        Planted(lambda arm: None if isinstance(arm, Controlled) else plant(arm))
+    )
+    assert not _found(lacking, "C1l").was_run
+
+
+def test_bundled_networks_see_grey_images_divided_alike() -> None:
+    def images(n: int, seed: int) -> LabelledImages:
+        grey = _labelled(n, seed)
+        return LabelledImages(
+            grey.x.expand(-1, 3, -1, -1) * torch.tensor([1, 0.5, 0]).view(3, 1, 1), grey.y
+        )
+
+    held = images(6, 1)
+    colour = Images(
+        training=TrainingImages(
+            name="toy",
+            train=images(12, 0),
+            validation=held,
+            probe=held,
+            class_names=("a", "b", "c"),
+        ),
+        choosing=images(6, 2),
+        auxiliary=images(6, 3),
+        picking=held,
+        test=images(9, 4),
+        kind=KINDS["emoji"],
+    )
+    grey = colour.in_grey()
+    weight = 0.299 + 0.5 * 0.587
+    assert torch.allclose(grey.test.x, weight * _labelled(9, 4).x, atol=1e-6)
+    assert grey.training.validation is grey.picking
+    assert grey.training.train.y is colour.training.train.y
+    assert grey.in_grey().test.x.equal(grey.test.x)
+
+
+def test_a_moved_network_keeps_all_but_its_last_layer() -> None:
+    bundled = load_model("vgg").network
+    found = Moved(data="emoji", network="vgg").untrained(Bench(), 9)
+    own, other = bundled.state_dict(), found.state_dict()
+    changed = {
+        name
+        for name in own
+        if own[name].shape != other[name].shape or not own[name].equal(other[name])
+    }
+    assert changed == {"network.classifier.weight", "network.classifier.bias"}
+    assert other["network.classifier.weight"].shape[0] == 9

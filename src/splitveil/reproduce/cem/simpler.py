@@ -24,7 +24,7 @@ from splitveil.reproduce.experiment import Arm, ArmMissing, Evidence, Experiment
 from splitveil.rng import Rng
 
 NOISES = (0.4, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0)
-CHANNELS = (7, 6, 5, 4, 3, 2, 1)
+CHANNELS = (7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0)
 LADDERS: dict[str, tuple[float, ...]] = dict(zip(claims.MEANS, (NOISES, CHANNELS), strict=True))
 
 
