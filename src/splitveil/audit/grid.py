@@ -161,11 +161,15 @@ def _cells(plan: AuditPlan, cuts: Sequence[Cut]) -> tuple[list[_Cell], list[Left
 
 
 def _outputs(plan: AuditPlan, output: Cut | None) -> list[_Cell]:
-    """Cheap attacks on each channel of the output, and the plan's own where it names it."""
+    """Cheap attacks on each channel of the output, and the plan's own where it names it.
+
+    They go first, but after attacks that were named, which a short budget has to reach.
+    """
+    rank = 1 if plan.attacks else 0
     named = output is not None and not {output.id, output.name}.isdisjoint(plan.cuts)
     own = tuple(read_attack(text)[0] for text in plan.attacks) if named else ()
     return [
-        _Cell(Task.ATTACK, channel.cut, method, channel.release, plan.seed, rank=0)
+        _Cell(Task.ATTACK, channel.cut, method, channel.release, plan.seed, rank=rank)
         for channel in channels(output)
         for method in (*channel.attacks, *own)
     ]

@@ -43,7 +43,10 @@ class FixedNoise(Component):
 
     def __post_init__(self) -> None:
         if not 0 < self.sigma < float("inf"):
-            raise BadPlan(f"fixed-noise: sigma must be positive and finite, got {self.sigma}")
+            raise BadPlan(
+                f"fixed-noise: sigma must be positive and finite, got {self.sigma}: name a size "
+                "such as 0.3, or leave the noise out"
+            )
 
     def prepare(self, setting: Setting) -> Part:
         size = setting.crossing(self).size

@@ -131,7 +131,10 @@ class Objective:
             if price is not None:
                 term = price(batch)
                 if not bool(torch.isfinite(term)):
-                    raise BadPlan(f"the term of {name} is {float(term)}: lower its weight")
+                    raise BadPlan(
+                        f"the term of {name} is {float(term)}: lower its weight "
+                        "or the learning rate"
+                    )
                 total = total + term
         return total
 

@@ -114,7 +114,10 @@ class GaussianNoise(ReleaseRecipe):
 
     def __post_init__(self) -> None:
         if not 0 < self.sigma < math.inf:
-            raise BadPlan(f"sigma must be positive and finite, got {self.sigma}")
+            raise BadPlan(
+                f"sigma must be positive and finite, got {self.sigma}: name a size such as 0.3, or "
+                "leave the noise out"
+            )
         if not 0 < self.clip <= 1:
             raise BadPlan(f"clip is a share of images in (0, 1], got {self.clip}")
         if self.scale not in ("rms", "absolute"):
