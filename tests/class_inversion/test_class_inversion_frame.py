@@ -1,5 +1,6 @@
 """The frame: classes and restarts in one batch, chunks that survive a kill, budgets, bad input."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,10 +20,12 @@ from splitveil.class_inversion import (
     ClassInversion,
     CrossEntropy,
     Draws,
+    Gaussian,
     Hooks,
     LabelSearch,
     Logit,
     MostConfident,
+    Nesterov,
     Objective,
     Prior,
     Sphere,
@@ -30,6 +33,7 @@ from splitveil.class_inversion import (
     Views,
     Wasserstein,
     invert,
+    kept,
     teach,
 )
 from splitveil.class_inversion.invert import _centre
@@ -102,7 +106,10 @@ def test_the_time_of_hooks_is_not_the_search_s() -> None:
     assert 0 < found.processor_seconds < 1.0 < 6 * 0.2
 
 
-def test_a_killed_run_loses_the_chunk_under_way_and_no_more(tmp_path: Path) -> None:
+def test_a_killed_run_loses_the_chunk_under_way_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "EVERY", math.inf)
     whole = invert(attack(), door(), prior(), range(5), rng=RNG, chunk=2)
     asked: list[int] = []
 
@@ -139,6 +146,81 @@ def test_a_killed_run_loses_the_chunk_under_way_and_no_more(tmp_path: Path) -> N
     assert torch.equal(found.images, whole.images)
     assert found.queries == whole.queries == target.used
     assert [(chunk.done, chunk.seconds > 0) for chunk in told] == [(2, False), (4, True), (5, True)]
+
+
+SEARCHES = {
+    "adam": lambda: attack(),
+    "gaussian": lambda: attack(search=Gaussian(steps=30)),
+    "nesterov": lambda: attack(search=Nesterov(steps=30)),
+    "sphere": lambda: by_labels(),
+}
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_killed_search_goes_on_from_its_last_state_and_ends_in_the_same_bits(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "EVERY", 0.0)
+    plan = SEARCHES[name]()
+    whole = invert(plan, door(), prior(), range(3), rng=RNG)
+    last = 2
+
+    def killed(step: int, images: Tensor, labels: Tensor) -> None:
+        if step == last:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        invert(
+            plan, door(), prior(), range(3), rng=RNG, folder=tmp_path, hooks=Hooks(on_step=killed)
+        )
+    assert [one.suffix for one in tmp_path.iterdir()] == [".under-way"]
+    seen: list[int] = []
+    target = door()
+    found = invert(
+        plan,
+        target,
+        prior(),
+        range(3),
+        rng=RNG,
+        folder=tmp_path,
+        hooks=Hooks(on_step=lambda step, images, labels: seen.append(step)),
+    )
+    assert seen[0] == last
+    assert torch.equal(found.images, whole.images)
+    assert torch.equal(found.steps, whole.steps)
+    # a step that was begun before the kill is asked again
+    again = found.queries - whole.queries
+    assert 0 <= again <= 33 * 6
+    assert found.queries == target.used
+    assert [one.name for one in tmp_path.iterdir()] == ["classes-0000.safetensors"]
+
+
+def test_a_search_under_way_of_another_attack_or_damaged_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "EVERY", 0.0)
+
+    def killed(step: int, images: Tensor, labels: Tensor) -> None:
+        if step == 3:
+            raise KeyboardInterrupt
+
+    hooks = Hooks(on_step=killed)
+    with pytest.raises(KeyboardInterrupt):
+        invert(attack(), door(), prior(), [0], rng=RNG, folder=tmp_path, hooks=hooks)
+    with pytest.raises(BadPlan, match=r"under-way is of an attack with other settings.*another"):
+        invert(attack(search=Adam(steps=31)), door(), prior(), [0], rng=RNG, folder=tmp_path)
+    (tmp_path / "classes-0000.under-way").write_bytes(b"half")
+    with pytest.raises(BadPlan, match="is damaged: remove it"):
+        invert(attack(), door(), prior(), [0], rng=RNG, folder=tmp_path)
+
+
+def test_time_of_a_killed_search_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "EVERY", 0.0)
+    watch = kept.Stopwatch(lambda step, images, labels: time.sleep(0.2))
+    watch.add(5.0, 4.0)
+    watch(0, torch.zeros(1), torch.zeros(1))
+    assert 5.0 <= watch.seconds < 5.15
+    assert 4.0 <= watch.processor_seconds < 4.15
 
 
 def test_a_folder_of_another_attack_is_refused(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from splitveil.class_inversion import (
     Views,
 )
 from splitveil.class_inversion.objective import Problem, check
-from splitveil.class_inversion.searches import Search
+from splitveil.class_inversion.searches import Memory, Search
 from splitveil.errors import BadPlan, KnowledgeMissing
 from splitveil.rng import Rng
 
@@ -58,7 +58,7 @@ def run(
     on_step: Callable[[int, Tensor, Tensor], None] = silent,
 ) -> Tensor:
     begun = torch.ones_like(labels, dtype=torch.bool)
-    return search.run(given, z, labels, begun, RNG, on_step).z
+    return search.run(given, z, labels, begun, RNG, on_step, Memory()).z
 
 
 def loss_at(given: Problem, z: Tensor, labels: Tensor = CLASSES) -> Tensor:
@@ -315,7 +315,7 @@ def test_rows_without_a_start_are_left_alone() -> None:
     begun = torch.tensor([True, False])
     labels = torch.tensor([1, 1])
     z0 = start(2)
-    found = Sphere(patience=3, largest=9.0).run(given, z0, labels, begun, RNG, silent)
+    found = Sphere(patience=3, largest=9.0).run(given, z0, labels, begun, RNG, silent, Memory())
     assert torch.equal(found.z[1, 0], z0[1])
     assert found.steps[1] == 0
 

@@ -1,7 +1,6 @@
 """Running an attack on the classes of a model, a chunk of classes at a time."""
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from splitveil.class_inversion import files
 from splitveil.class_inversion.access import Access
 from splitveil.class_inversion.attack import ClassInversion
+from splitveil.class_inversion.kept import KeptSearch, Stopwatch
 from splitveil.class_inversion.objective import Problem, check
 from splitveil.class_inversion.priors.base import Prior
 from splitveil.class_inversion.searches.base import OnStep
@@ -87,9 +87,10 @@ def invert(
 ) -> Inversion:
     """Search for images of `classes`, `chunk` classes with all their restarts at once.
 
-    With `folder` every chunk is stored there as it ends: killed, the same call goes on and loses at
-    most the chunk under way. The same seed and chunk give the same images. The queries of chunks
-    that are read count against the budget again, as they were asked.
+    With `folder` every chunk is stored there as it ends, and the one under way every second:
+    killed, the same call goes on and loses no more than that, and what a start takes. The same seed
+    and chunk give the same images. Queries of what is read count against the budget again, as they
+    were asked.
 
     Args:
         attack: the recipe.
@@ -152,12 +153,16 @@ def invert(
         seconds = 0.0
         if one is None:
             try:
-                one = _chunk(attack, problem, part, rng.child("chunk", number), hooks.on_step)
+                watch = Stopwatch(hooks.on_step)
+                under_way = None if kept is None else kept.with_suffix(".under-way")
+                memory = KeptSearch(under_way, plan, target, watch)
+                one = _chunk(attack, problem, part, rng.child("chunk", number), watch, memory)
             except BudgetExceeded as error:
                 done = sum(len(each.classes) for each in parts)
                 raise BudgetExceeded(f"{error} ({done} of {len(labels)} classes done)") from error
             if kept is not None:
                 _write(kept, one, plan)
+                memory.forget()
             seconds = one.seconds
         else:
             target.charge(one.queries)
@@ -195,13 +200,16 @@ def _centre(attack: ClassInversion, target: Access, public: Images | None) -> Te
 
 
 def _chunk(
-    attack: ClassInversion, problem: Problem, labels: Labels, rng: Rng, on_step: OnStep
+    attack: ClassInversion,
+    problem: Problem,
+    labels: Labels,
+    rng: Rng,
+    watch: Stopwatch,
+    memory: KeptSearch,
 ) -> Inversion:
     """All restarts of some classes in one batch."""
     labels = labels.to(problem.target.device)
-    before, hook = problem.target.used, _Timed(on_step)
-    began, worked = time.monotonic(), time.process_time()
-    begun = attack.start.draw(problem, labels, rng.child("start"))
+    begun = memory.begun(lambda: attack.start.draw(problem, labels, rng.child("start")))
     restarts = begun.z.shape[1]
     rows = labels.repeat_interleave(restarts)
     # whoever calls may have switched gradients off
@@ -212,7 +220,8 @@ def _chunk(
             rows,
             begun.found.repeat_interleave(restarts),
             rng.child("search"),
-            hook,
+            watch,
+            memory,
         )
     each = reached.z.shape[1] * restarts
     z = reached.z.reshape(len(labels) * each, -1)
@@ -225,24 +234,10 @@ def _chunk(
         latents=z.unflatten(0, (len(labels), each))[row, picked].cpu().contiguous(),
         found=begun.found.cpu(),
         steps=reached.steps.view(len(labels), -1).double().mean(1).float().cpu(),
-        queries=problem.target.used - before,
-        seconds=time.monotonic() - began - hook.seconds,
-        processor_seconds=time.process_time() - worked - hook.processor_seconds,
+        queries=memory.queries,
+        seconds=watch.seconds,
+        processor_seconds=watch.processor_seconds,
     )
-
-
-class _Timed:
-    """A hook, and how long it took: time that is not the search's."""
-
-    def __init__(self, hook: OnStep) -> None:
-        self._hook = hook
-        self.seconds = self.processor_seconds = 0.0
-
-    def __call__(self, step: int, images: Tensor, labels: Tensor) -> None:
-        began, worked = time.monotonic(), time.process_time()
-        self._hook(step, images, labels)
-        self.seconds += time.monotonic() - began
-        self.processor_seconds += time.process_time() - worked
 
 
 _TENSORS = ("classes", "images", "latents", "found", "steps")

@@ -130,7 +130,7 @@ def invert_classes(
         int,
         typer.Option(
             metavar="COUNT",
-            help="Classes at once; a kill loses at most so many.",
+            help="Classes at once; memory grows with it.",
             rich_help_panel=_ATTACK,
         ),
     ] = 60,

@@ -9,6 +9,23 @@ from torch import Tensor, nn
 from splitveil.errors import BadPlan
 
 
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What an optimiser remembers of each parameter, by "position.name"; its own tensors."""
+    state = optimiser.state_dict()["state"]
+    return {f"{i}.{name}": value for i, part in state.items() for name, value in part.items()}
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Give an optimiser back what `optimiser_tensors` found."""
+    nested: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        position, _, name = key.partition(".")
+        # loading aliases the tensors, and training would change them
+        nested.setdefault(int(position), {})[name] = value.clone()
+    groups = optimiser.state_dict()["param_groups"]
+    optimiser.load_state_dict({"state": nested, "param_groups": groups})
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Checkpoint:
     """A run after `epoch` whole passes: mean losses, the network's state, the optimiser's.
@@ -27,12 +44,11 @@ class Checkpoint:
         module: nn.Module, optimiser: torch.optim.Optimizer, losses: tuple[float, ...]
     ) -> "Checkpoint":
         """Where `module` and its optimiser stand."""
-        state = optimiser.state_dict()["state"]
         return Checkpoint(
             epoch=len(losses),
             losses=losses,
             network=module.state_dict(),
-            optimiser={f"{i}.{name}": v for i, part in state.items() for name, v in part.items()},
+            optimiser=optimiser_tensors(optimiser),
         )
 
     def copied(self) -> "Checkpoint":
@@ -52,15 +68,9 @@ class Checkpoint:
         Raises:
             BadPlan: if the checkpoint is of another network.
         """
-        nested: dict[int, dict[str, Tensor]] = {}
-        for key, value in self.optimiser.items():
-            position, _, name = key.partition(".")
-            # loading aliases the tensors, and training would change them
-            nested.setdefault(int(position), {})[name] = value.clone()
-        groups = optimiser.state_dict()["param_groups"]
         try:
             module.load_state_dict(dict(self.network))
-            optimiser.load_state_dict({"state": nested, "param_groups": groups})
+            restore_optimiser(optimiser, self.optimiser)
         except (KeyError, RuntimeError, ValueError) as error:
             raise BadPlan(
                 "the checkpoint is of another network: choose another folder to train in"

@@ -23,6 +23,7 @@ class Point:
 class Curve:
     """An `on_step` hook that asks the judges every `every` steps, and leaves its own time out.
 
+    Of a search that goes on from an earlier run's it saw no beginning, and notes nothing.
     Attacks are compared by the time a class at which they reach the same accuracy, not by the time
     of so many steps. Searches of distributions are seen by one draw.
 
@@ -50,6 +51,8 @@ class Curve:
             self._began, self._aside = now, 0.0
             self._chunks.append({})
             self._classes.append(len(labels.unique()))
+        if not self._chunks:
+            return
         if step % self._every == 0:
             wanted = labels.cpu()
             hits = [judge(images.detach())[0].argmax(1) == wanted for judge in self._judges]

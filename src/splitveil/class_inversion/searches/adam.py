@@ -6,14 +6,23 @@ from typing import ClassVar
 
 import torch
 
+from splitveil.class_inversion import files
 from splitveil.class_inversion.access import Level
 from splitveil.class_inversion.constraints import Constraint
 from splitveil.class_inversion.constraints.base import Latents
 from splitveil.class_inversion.objective import Problem
-from splitveil.class_inversion.searches.base import Found, OnStep, Search, finite, gradient
+from splitveil.class_inversion.searches.base import (
+    Found,
+    Memory,
+    OnStep,
+    Search,
+    finite,
+    gradient,
+)
 from splitveil.errors import BadPlan
 from splitveil.rng import Rng
 from splitveil.shapes import Labels, Mask
+from splitveil.training.checkpoint import optimiser_tensors, restore_optimiser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +54,22 @@ class Adam(Search):
         begun: Mask,
         rng: Rng,
         on_step: OnStep,
+        memory: Memory,
     ) -> Found:
-        z = start.clone().requires_grad_()
+        kept = memory.recall()
+        z = kept.get("z", start).clone().requires_grad_()
         optimiser = torch.optim.Adam([z], lr=self.rate, betas=self.decays)
-        for step in range(self.steps):
+        restore_optimiser(optimiser, files.part(kept, "optimiser"))
+        for step in range(int(kept.get("step", 0)), self.steps):
             z.grad, images = gradient(problem, z, labels, rng.child("step", step).torch())
             on_step(step, images, labels)
             optimiser.step()
             if self.constraint is not None:
                 with torch.no_grad():
                     z.copy_(self.constraint.project(z, start))
+            if memory.due():
+                after = {"step": torch.tensor(step + 1), "z": z.detach()}
+                memory.keep(after | files.named("optimiser", optimiser_tensors(optimiser)))
         reached = z.detach()
         finite(reached, self)
         on_step(self.steps, problem.images(reached, labels), labels)

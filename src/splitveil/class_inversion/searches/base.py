@@ -1,7 +1,7 @@
 """From where a search begins to where it ends, for all classes and restarts at once."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
@@ -31,6 +31,21 @@ class Found:
     steps: Tensor
 
 
+class Memory:
+    """Where a search leaves its state, so that a killed one can go on; this one forgets."""
+
+    def recall(self) -> dict[str, Tensor]:
+        """The last state that was kept, empty where a search begins."""
+        return {}
+
+    def due(self) -> bool:
+        """Whether it is time to keep a state."""
+        return False
+
+    def keep(self, state: Mapping[str, Tensor]) -> None:
+        """Keep a state in place of the last; "step" is the step that comes next."""
+
+
 class Search(ABC):
     """Settings of a way to search latents. Rows are restarts of classes and do not touch."""
 
@@ -45,12 +60,14 @@ class Search(ABC):
         begun: Mask,
         rng: Rng,
         on_step: OnStep,
+        memory: Memory,
     ) -> Found:
         """Search from `start` (n, d) for images of `labels` (n,).
 
         `begun` (n,) is False where no start was found: a search that needs one leaves these rows
         alone. `on_step(t, images, labels)` is told of the images, detached, as step t finds them,
-        and of the last ones.
+        and of the last ones. Every step draws from a stream of its own, so that a search which
+        goes on from what `memory` recalls ends in the same bits.
 
         Raises:
             KnowledgeMissing: if access is below `level`.

@@ -7,14 +7,22 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from splitveil.class_inversion import files
 from splitveil.class_inversion.access import Level
 from splitveil.class_inversion.constraints import Box, Constraint
 from splitveil.class_inversion.constraints.base import Latents
 from splitveil.class_inversion.objective import Problem
-from splitveil.class_inversion.searches.base import Found, OnStep, Search, finite
+from splitveil.class_inversion.searches.base import (
+    Found,
+    Memory,
+    OnStep,
+    Search,
+    finite,
+)
 from splitveil.errors import BadPlan
 from splitveil.rng import Rng
 from splitveil.shapes import Labels, Mask
+from splitveil.training.checkpoint import optimiser_tensors, restore_optimiser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,21 +55,28 @@ class Gaussian(Search):
         begun: Mask,
         rng: Rng,
         on_step: OnStep,
+        memory: Memory,
     ) -> Found:
-        mean = start.clone().requires_grad_()
-        spread = torch.zeros_like(start).requires_grad_()
+        kept = memory.recall()
+        mean = kept.get("mean", start).clone().requires_grad_()
+        spread = kept.get("spread", torch.zeros_like(start)).clone().requires_grad_()
         optimiser = torch.optim.Adam([mean, spread], lr=self.rate)
+        restore_optimiser(optimiser, files.part(kept, "optimiser"))
 
         def drawn(noise: Tensor) -> Tensor:
             return self.constraint.project(mean + (spread / 2).exp() * noise.to(start), start)
 
-        for step in range(self.steps):
+        for step in range(int(kept.get("step", 0)), self.steps):
             generator = rng.child("step", step).torch()
             z = drawn(torch.randn(start.shape, generator=generator))
             losses, images = problem.losses(z, labels, generator)
             mean.grad, spread.grad = torch.autograd.grad(losses.sum(), [mean, spread])
             on_step(step, images.detach(), labels)
             optimiser.step()
+            if memory.due():
+                learnt = {"mean": mean.detach(), "spread": spread.detach()}
+                after = {"step": torch.tensor(step + 1), **learnt}
+                memory.keep(after | files.named("optimiser", optimiser_tensors(optimiser)))
         generator = rng.child("draws").torch()
         with torch.no_grad():
             found = torch.stack(

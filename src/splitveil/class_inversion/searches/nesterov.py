@@ -10,7 +10,14 @@ from splitveil.class_inversion.access import Level
 from splitveil.class_inversion.constraints import Box, Constraint
 from splitveil.class_inversion.constraints.base import Latents
 from splitveil.class_inversion.objective import Problem
-from splitveil.class_inversion.searches.base import Found, OnStep, Search, finite, gradient
+from splitveil.class_inversion.searches.base import (
+    Found,
+    Memory,
+    OnStep,
+    Search,
+    finite,
+    gradient,
+)
 from splitveil.errors import BadPlan
 from splitveil.rng import Rng
 from splitveil.shapes import Labels, Mask
@@ -47,14 +54,19 @@ class Nesterov(Search):
         begun: Mask,
         rng: Rng,
         on_step: OnStep,
+        memory: Memory,
     ) -> Found:
-        z, speed = start.clone(), torch.zeros_like(start)
-        for step in range(self.steps):
+        kept = memory.recall()
+        z = kept.get("z", start).clone()
+        speed = kept.get("speed", torch.zeros_like(start))
+        for step in range(int(kept.get("step", 0)), self.steps):
             slope, images = gradient(problem, z, labels, rng.child("step", step).torch())
             on_step(step, images, labels)
             moved = self.momentum * speed - self.rate * slope
             z = z - self.momentum * speed + (1 + self.momentum) * moved
             z, speed = self.constraint.project(z, start), moved
+            if memory.due():
+                memory.keep({"step": torch.tensor(step + 1), "z": z, "speed": speed})
         finite(z, self)
         on_step(self.steps, problem.images(z, labels), labels)
         return Found(z[:, None], torch.full_like(labels, self.steps))

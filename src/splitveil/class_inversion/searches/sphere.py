@@ -11,7 +11,7 @@ from splitveil.class_inversion.access import Level
 from splitveil.class_inversion.constraints import Box, Constraint
 from splitveil.class_inversion.constraints.base import Latents
 from splitveil.class_inversion.objective import Problem
-from splitveil.class_inversion.searches.base import Found, OnStep, Search
+from splitveil.class_inversion.searches.base import Found, Memory, OnStep, Search
 from splitveil.errors import BadPlan
 from splitveil.rng import Rng
 from splitveil.shapes import Labels, Mask
@@ -59,12 +59,20 @@ class Sphere(Search):
         begun: Mask,
         rng: Rng,
         on_step: OnStep,
+        memory: Memory,
     ) -> Found:
-        z, answer = start.clone(), start.clone()
-        radius = torch.full_like(start[:, 0], self.radius)
-        waited, steps = torch.zeros_like(labels), torch.zeros_like(labels)
-        rows = begun.nonzero()[:, 0]
-        step = 0
+        state = memory.recall() or {
+            "z": start.clone(),
+            "answer": start.clone(),
+            "radius": torch.full_like(start[:, 0], self.radius),
+            "waited": torch.zeros_like(labels),
+            "steps": torch.zeros_like(labels),
+            "rows": begun.nonzero()[:, 0],
+            "step": torch.tensor(0),
+        }
+        z, answer, radius = state["z"], state["answer"], state["radius"]
+        waited, steps, rows = state["waited"], state["steps"], state["rows"]
+        step = int(state["step"])
         while len(rows):
             around = self._around(z[rows], radius[rows], rng.child("step", step).torch())
             votes = self._votes(problem, z[rows], around, labels[rows])
@@ -79,6 +87,8 @@ class Sphere(Search):
             on_step(step, problem.images(z, labels), labels)
             rows = rows[(waited[rows] < self.patience) & (radius[rows] <= self.largest)]
             step += 1
+            if memory.due():
+                memory.keep({**state, "rows": rows, "step": torch.tensor(step)})
         return Found(answer[:, None], steps)
 
     def _around(self, z: Tensor, radius: Tensor, generator: torch.Generator) -> Tensor:
