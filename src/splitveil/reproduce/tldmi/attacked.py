@@ -1,6 +1,6 @@
 """What attacks make of a network's classes, and how much each layer matters to them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from splitveil.class_inversion import (
     Access,
@@ -16,6 +16,7 @@ from splitveil.class_inversion import (
     Draws,
     Hooks,
     Inversion,
+    Prior,
     brep_mi,
     gmi,
     invert,
@@ -75,6 +76,52 @@ _MINUTES = {
 }
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Prepared:
+    """An attack with all that it learns before it searches."""
+
+    recipe: ClassInversion
+    target: Access
+    prior: Prior
+    students: tuple[nn.Module, ...]
+    rng: Rng
+
+    def search(
+        self, classes: Sequence[int], *, first: nn.Module | None = None, hooks: Hooks | None = None
+    ) -> Inversion:
+        """Search for `classes`; `first` is the network before fine-tuning, where asked for."""
+        return invert(
+            self.recipe,
+            self.target,
+            self.prior,
+            classes,
+            rng=self.rng,
+            public=characters().public,
+            students=self.students,
+            first=first,
+            hooks=hooks or Hooks(),
+        )
+
+
+def prepared(attack: str, network: nn.Module, seed: int, folder: Path) -> Prepared:
+    """Train the attack's prior and students on a network, or read them."""
+    recipe, public = _RECIPES[attack](), characters().public
+    target = Access(network, recipe.level if recipe.level == "label" else "white")
+    rng = Rng(seed, ("tldmi", attack))
+    # a prior that knows nothing of the model is one for all models and seeds
+    prior = train_prior(recipe.prior, public, target, rng=_PRIORS, folder=_priors(folder))
+    students: tuple[nn.Module, ...] = ()
+    if recipe.students is not None:
+        students = teach(
+            recipe.students,
+            public,
+            target,
+            rng=rng.child("students"),
+            folder=folder / "tldmi" / "students",
+        )
+    return Prepared(recipe=recipe, target=target, prior=prior, students=students, rng=rng)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SharedPrior(Arm):
     """The prior that knows nothing of a model, one for all models and seeds; kept as a file."""
@@ -122,43 +169,21 @@ class Attacked(Arm):
     def run(self, bench: Bench) -> Measured:
         folder = folder_of(bench)
         network = Network(defence=self.defence, seed=self.seed).network(bench)
-        recipe = _RECIPES[self.attack]()
-        target = Access(network, recipe.level if recipe.level == "label" else "white")
-        rng = Rng(self.seed, ("tldmi", self.attack))
+        ready = prepared(self.attack, network, self.seed, folder)
         public = characters().public
-        # a prior that knows nothing of the model is one for all models and seeds
-        prior = train_prior(recipe.prior, public, target, rng=_PRIORS, folder=_priors(folder))
-        students = (
-            ()
-            if recipe.students is None
-            else teach(
-                recipe.students,
-                public,
-                target,
-                rng=rng.child("students"),
-                folder=folder / "tldmi" / "students",
-            )
-        )
-        asks = recipe.objective is not None and recipe.objective.identity.needs_first
-        found = invert(
-            recipe,
-            target,
-            prior,
-            range(CLASSES),
-            rng=rng,
-            public=public,
-            students=students,
-            first=Body(seed=self.seed).network(bench) if asks else None,
+        asks = ready.recipe.objective is not None and ready.recipe.objective.identity.needs_first
+        found = ready.search(
+            range(CLASSES), first=Body(seed=self.seed).network(bench) if asks else None
         )
         door = Access(network, "white")
-        best = best_public(door, public, range(CLASSES), rng=rng.child("public"))
+        best = best_public(door, public, range(CLASSES), rng=ready.rng.child("public"))
         arrays: dict[str, NDArray[np.generic]] = {**_judged(found, folder)}
         arrays["public"] = agreed(best, judging(folder)).numpy()
         arrays["images"] = found.images[:SHOWN, 0].mul(255).round().to(torch.uint8).numpy()
         return Measured(
             details={
                 "seconds a class": found.processor_seconds / CLASSES,
-                "queries": target.used,
+                "queries": ready.target.used,
                 "found": int(found.found.sum()),
             },
             arrays=arrays,
