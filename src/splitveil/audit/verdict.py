@@ -278,10 +278,8 @@ def summarise(
     verdict = sentences(found, names, manifest) + _answered(answered)
     late = sum(one.reason.startswith(NO_TIME) for one in left)
     if late:
-        verdict += (
-            f" Time ran out before {late} more trial{'s' if late > 1 else ''}: "
-            "the same command adds them."
-        )
+        trials, them = ("trials", "them") if late > 1 else ("trial", "it")
+        verdict += f" Time ran out before {late} more {trials}: the same command adds {them}."
     if raised:
         verdict = f"ALARM: {raised[0]}. {verdict}"
     return {
