@@ -35,6 +35,7 @@ from splitveil.reproduce.cem.controlled import ChosenTarget, Controlled, control
 from splitveil.reproduce.cem.figures import figures
 from splitveil.reproduce.cem.grid import grid
 from splitveil.reproduce.cem.images import KINDS, Images
+from splitveil.reproduce.cem.mixed import ChosenMix, Mixed, mixed
 from splitveil.reproduce.cem.moved import moved
 from splitveil.reproduce.cem.networks import Moved, small
 from splitveil.reproduce.cem.rates import rates
@@ -311,6 +312,24 @@ def test_simpler_means_are_judged_at_each_network() -> None:
     assert "vgg, fewer channels 5" in found.note
     errors["fewer channels"] = 0.021
     assert _found(simpler(SCALE).findings(Planted(plant)), "C1m").verdict is Verdict.FAILS
+
+
+def test_noise_with_cem_is_judged_against_more_noise_alone() -> None:
+    def plant(arm: Arm) -> Measured | None:
+        if isinstance(arm, ChosenMix):
+            return Measured(details={"share": 0.7, "target": 0.4})
+        assert isinstance(arm, Attacked)
+        return _arm(arm, 0.018 if isinstance(arm, Mixed) and arm.network == "vgg" else 0.016)
+
+    found = _found(mixed(SCALE).findings(Planted(plant)), "C1n")
+    assert found.verdict is Verdict.UNDECIDED
+    ratios = {
+        one.subject: one.quantity.value
+        for one in found.quantities
+        if one.measured.startswith("ln error")
+    }
+    assert ratios["vgg"] == pytest.approx(np.log(18 / 16), abs=0.003)
+    assert "vgg 0.7" in found.note
 
 
 @pytest.mark.parametrize("means", MEANS)

@@ -6,6 +6,7 @@ from splitveil.reproduce.cem.clusters import followed, shape
 from splitveil.reproduce.cem.controlled import controlled
 from splitveil.reproduce.cem.figures import figures
 from splitveil.reproduce.cem.grid import grid
+from splitveil.reproduce.cem.mixed import mixed
 from splitveil.reproduce.cem.moved import moved
 from splitveil.reproduce.cem.networks import REVISION
 from splitveil.reproduce.cem.simpler import simpler
@@ -26,6 +27,7 @@ MAKES: tuple[Make, ...] = (
     steered,
     moved,
     simpler,
+    mixed,
     controlled,
 )
 

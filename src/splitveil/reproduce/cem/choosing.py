@@ -9,7 +9,7 @@ import torch
 from splitveil.data import LabelledImages
 from splitveil.partition import Partition
 from splitveil.reproduce.bench import Bench
-from splitveil.reproduce.cem.images import Images, images_of
+from splitveil.reproduce.cem.images import images_of
 from splitveil.reproduce.cem.networks import SMALL, hardened, recorded
 from splitveil.reproduce.cem.rates import rates
 from splitveil.reproduce.experiment import Arm, Measured
@@ -48,7 +48,7 @@ class Level(Arm):
         text = BASES[self.base].format(noise=NOISE)
         accuracies, found = [], []
         for seed in SEEDS:
-            partition = _trained(bench, images, text, self.data, seed)
+            partition = hardened(bench, images, text, data=self.data, network=SMALL, seed=seed)
             accuracies.append(accuracy(partition, images.choosing, Rng(seed, ("cem", "choosing"))))
             own = rates(
                 partition, images.training.train, images.choosing, classes=images.kind.classes
@@ -89,7 +89,7 @@ def mean_accuracy(bench: Bench, text: str, data: str, seeds: Sequence[int]) -> f
     images = images_of(data, folder_of(bench))
     return fmean(
         accuracy(
-            _trained(bench, images, text, data, seed),
+            hardened(bench, images, text, data=data, network=SMALL, seed=seed),
             images.choosing,
             Rng(seed, ("cem", "choosing")),
         )
@@ -155,9 +155,3 @@ def number(details: object, name: str) -> float:
 def slowness(base: str) -> float:
     """How much longer training with a base takes than with noise alone."""
     return 2.2 if base == "adversary" else 1.0
-
-
-def _trained(bench: Bench, images: Images, text: str, data: str, seed: int) -> Partition:
-    found = hardened(bench, images, text, data=data, network=SMALL, seed=seed).partition
-    assert found is not None  # noqa: S101 - hardened with a cut
-    return found

@@ -107,6 +107,13 @@ SIMPLER = Claim(
     source=_OURS,
     expected="holds against noise, undecided against channels",
 )
+MIXED = Claim(
+    id="cem.C1n",
+    statement="some of the noise with cem beats all the noise that costs the same accuracy",
+    criteria=(Criterion(measured="ln error over more noise's", low=0.0, subjects=NETWORKS),),
+    source=_OURS,
+    expected="undecided",
+)
 PUBLISHED_AGAIN = Claim(
     id="cem.C1y",
     statement="with that price ours at equal utility beats the published form, over eight places",
@@ -183,6 +190,7 @@ CLAIMS = (
     LARGER_MEAN,
     CONTROLLED,
     SIMPLER,
+    MIXED,
     DIRECT,
     PUBLISHED_AGAIN,
     LIKENESS,

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from splitveil.audit.store import scope_of
-from splitveil.defences import Hardened, harden, parse_components
+from splitveil.defences import harden, parse_components
+from splitveil.partition import Partition
 from splitveil.reproduce.bench import Bench
 from splitveil.reproduce.cem.images import Images, images_of
 from splitveil.reproduce.experiment import Arm, Evidence, Measured
@@ -132,10 +133,10 @@ def recorded(bench: Bench, arm: Arm) -> Measured:
 
 def hardened(
     bench: Bench, images: Images, text: str, *, data: str, network: str, seed: int
-) -> Hardened:
+) -> Partition:
     """The seed's network with the components of `text`, from trained weights, last weights kept."""
     source, epochs = _source(bench, images, data, network, seed)
-    return harden(
+    found = harden(
         source,
         images.training,
         parse_components(text),
@@ -144,6 +145,8 @@ def hardened(
         rng=Rng(seed, ("cem", "claims")),
         patience=None,
     )
+    assert found.partition is not None  # noqa: S101 - hardened with a cut
+    return found.partition
 
 
 def _source(
