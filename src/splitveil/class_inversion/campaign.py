@@ -211,24 +211,7 @@ class _Room:
         """Run one attack and score it."""
         plan, rng = self.plan, self.plan.rng
         target = Access(plan.model, plan.level, budget=plan.budget, device=plan.device)
-        prior = plan.prior or train_prior(
-            attack.prior,
-            plan.public,
-            target,
-            rng=rng.child("prior"),
-            folder=self.folder / "priors",
-            on_step=self._step(attack.name),
-        )
-        students: tuple[nn.Module, ...] = ()
-        if attack.students is not None:
-            self.say(f"{attack.name}: teaching students ...")
-            students = teach(
-                attack.students,
-                plan.public,
-                target,
-                rng=rng.child("students"),
-                folder=self.folder / "students",
-            )
+        prior, students = self._learnt(attack, target)
         before, curve = target.used, Curve(self.judges, every=25)
         place = self.folder / "attacks" / attack.name.lower()
         found = invert(
@@ -270,6 +253,31 @@ class _Room:
             **self._along(place / "curve.json", curve),
             **result.to_json(),
         }
+
+    def _learnt(
+        self, attack: ClassInversion, target: Access
+    ) -> tuple[Prior, tuple[nn.Module, ...]]:
+        """The attack's prior and students, trained or read."""
+        plan = self.plan
+        prior = plan.prior or train_prior(
+            attack.prior,
+            plan.public,
+            target,
+            rng=plan.rng.child("prior"),
+            folder=self.folder / "priors",
+            on_step=self._step(attack.name),
+        )
+        if attack.students is None:
+            return prior, ()
+        self.say(f"{attack.name}: teaching students ...")
+        students = teach(
+            attack.students,
+            plan.public,
+            target,
+            rng=plan.rng.child("students"),
+            folder=self.folder / "students",
+        )
+        return prior, students
 
     def _drawn(self, prior: Prior) -> Baseline:
         plan = self.plan
