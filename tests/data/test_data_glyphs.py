@@ -77,5 +77,7 @@ def test_bad_input_is_refused() -> None:
         Jitter(shade=0.6)
     with pytest.raises(BadPlan, match="one template"):
         GlyphOracle(templates=0)
-    with pytest.raises(BadData, match="grey and square"):
+    with pytest.raises(BadData, match="as many channels"):
         GlyphOracle().distances(torch.zeros(1, 3, 32, 32))
+    with pytest.raises(BadData, match="are square"):
+        GlyphOracle().distances(torch.zeros(1, 1, 32, 30))

@@ -241,11 +241,12 @@ def _drawn(sources: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         return stored["x"], stored["y"].astype(np.int64)
 
 
-def drawn_face(resvg: Any, drawing: str) -> NDArray[np.uint8]:
-    """The head of a face, 64 x 64: the drawing is 400 x 600 and narrower at its ends."""
-    sized = drawing.replace('width="100%" height="100%"', 'width="64" height="96"', 1)
+def drawn_face(resvg: Any, drawing: str, size: int = 64) -> NDArray[np.uint8]:
+    """The head of a face, square: the drawing is 400 x 600 and narrower at its ends."""
+    wanted = f'width="{size}" height="{size * 3 // 2}"'
+    sized = drawing.replace('width="100%" height="100%"', wanted, 1)
     image = _on_white(io.BytesIO(bytes(resvg.svg_to_bytes(svg_string=sized))))
-    return image[16:80]
+    return image[size // 4 : size // 4 + size]
 
 
 def _on_white(file: Path | io.BytesIO) -> NDArray[np.uint8]:
