@@ -29,7 +29,7 @@ from splitveil.reproduce.tldmi.attacked import (
 from splitveil.reproduce.tldmi.beyond import determination
 from splitveil.reproduce.tldmi.figures import layers, sheet
 from splitveil.reproduce.tldmi.findings import _interpolated, over
-from splitveil.reproduce.tldmi.images import CLASSES, characters
+from splitveil.reproduce.tldmi.images import CLASSES, identities
 from splitveil.reproduce.tldmi.networks import Body, Network
 from splitveil.reproduce.tldmi.table import drawn
 from splitveil.rng import Rng
@@ -130,7 +130,7 @@ def test_claims_are_those_of_their_page_and_their_cost_is_what_it_says() -> None
 def test_what_is_planted_as_claimed_holds() -> None:
     found = judged(claimed)
     assert {key: one.verdict for key, one in found.items()} == dict.fromkeys(found, Verdict.HOLDS)
-    assert {*found} == {f"C{k}" for k in range(1, 15)}
+    assert {*found} == {f"C{k}" for k in range(1, 17)}
 
 
 def test_what_is_planted_otherwise_does_not_hold() -> None:
@@ -277,7 +277,7 @@ def test_rivals_are_compared_at_the_same_accuracy() -> None:
 
 
 def test_parts_of_the_images_never_mix() -> None:
-    held = characters()
+    held = identities("characters")
     assert held.training.train.y is not None
     assert held.training.train.y.bincount().tolist() == [100] * CLASSES
     parts = (held.training.train, held.training.validation, held.judges, held.held_out)
@@ -310,7 +310,7 @@ def test_networks_come_back_as_they_were_trained(monkeypatch: pytest.MonkeyPatch
     from splitveil.reproduce.tldmi import networks
 
     monkeypatch.setattr(networks, "EPOCHS", 1)
-    whole = characters()
+    whole = identities("characters")
     rows = torch.arange(0, len(whole.training.train), 20)
     small = type(whole)(
         training=_fewer(whole.training, rows),
@@ -318,8 +318,9 @@ def test_networks_come_back_as_they_were_trained(monkeypatch: pytest.MonkeyPatch
         held_out=whole.held_out.take(torch.arange(0, 800, 8)),
         public=whole.public,
         before=_fewer(whole.before, rows),
+        oracle=whole.oracle,
     )
-    monkeypatch.setattr(networks, "characters", lambda: small)
+    monkeypatch.setattr(networks, "identities", lambda kind: small)
     kept: dict[Arm, Measured] = {}
 
     def recorded(bench: Bench, arm: Arm) -> Measured:
@@ -351,7 +352,7 @@ def test_attacks_and_importance_are_measured_and_scored(
     from splitveil.models.reference import vgg
     from splitveil.reproduce.tldmi import attacked, networks
 
-    whole = characters()
+    whole = identities("characters")
     assert whole.judges.y is not None
     few = whole.judges.take(torch.arange(0, len(whole.judges), 30))
     small = type(whole)(
@@ -360,12 +361,13 @@ def test_attacks_and_importance_are_measured_and_scored(
         held_out=few,
         public=whole.public[:64],
         before=whole.before,
+        oracle=whole.oracle,
     )
     network = vgg(classes=CLASSES).eval()
     assert few.y is not None
     judge = Judge(name="one", network=network, accuracy=accuracy(network(few.x), few.y))
-    monkeypatch.setattr(attacked, "characters", lambda: small)
-    monkeypatch.setattr(attacked, "judging", lambda folder: (judge,))
+    monkeypatch.setattr(attacked, "identities", lambda kind: small)
+    monkeypatch.setattr(attacked, "judging", lambda folder, kind: (judge,))
     monkeypatch.setattr(attacked, "folder_of", lambda bench: tmp_path)
     monkeypatch.setattr(attacked, "STEPS", (0, 2))
     monkeypatch.setattr(networks.Network, "network", lambda self, bench: network)

@@ -18,6 +18,7 @@ from splitveil.reproduce.tldmi.findings import (
     statistics,
 )
 from splitveil.reproduce.tldmi.networks import REVISION
+from splitveil.reproduce.tldmi.others import people_frozen, people_rivals
 
 MAKES: tuple[Make, ...] = (
     ordered,
@@ -34,6 +35,8 @@ MAKES: tuple[Make, ...] = (
     statistics,
     fragile,
     known,
+    people_frozen,
+    people_rivals,
 )
 
 PAPER = Paper(

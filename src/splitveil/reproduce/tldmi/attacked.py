@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -36,16 +37,16 @@ from splitveil.class_inversion.evaluation import (
     standing_images,
     train_judges,
 )
-from splitveil.data.glyphs import GlyphOracle
 from splitveil.measures.fisher import ImportanceAlong, LayerImportance, layer_importance
 from splitveil.models.reference import vgg
 from splitveil.reproduce.bench import Bench
 from splitveil.reproduce.experiment import Arm, Measured
 from splitveil.reproduce.gpz.vortex import folder_of
 from splitveil.reproduce.tldmi.claims import NONE, RADII
-from splitveil.reproduce.tldmi.images import CLASSES, characters
-from splitveil.reproduce.tldmi.networks import Body, Network
+from splitveil.reproduce.tldmi.images import CLASSES, Identity, identities
+from splitveil.reproduce.tldmi.networks import Network
 from splitveil.rng import Rng
+from splitveil.shapes import Images
 from splitveil.training import Schedule
 
 SHOWN = 10
@@ -67,12 +68,12 @@ _RECIPES: dict[str, Callable[[], ClassInversion]] = {
 
 _MINUTES = {
     "BREP-MI": 2.0,
-    "GMI": 0.8,
-    "KEDMI": 5.5,
-    "LOMMA+GMI": 0.8,
-    "LOMMA+GMI knowing the start": 1.1,
-    "LOMMA+KEDMI": 7.5,
-    "PLG-MI": 6.5,
+    "GMI": 0.6,
+    "KEDMI": 4.2,
+    "LOMMA+GMI": 0.5,
+    "LOMMA+GMI knowing the start": 0.7,
+    "LOMMA+KEDMI": 6.4,
+    "PLG-MI": 4.6,
 }
 
 
@@ -84,6 +85,7 @@ class Prepared:
     target: Access
     prior: Prior
     students: tuple[nn.Module, ...]
+    public: Images
     rng: Rng
 
     def search(
@@ -96,20 +98,24 @@ class Prepared:
             self.prior,
             classes,
             rng=self.rng,
-            public=characters().public,
+            public=self.public,
             students=self.students,
             first=first,
             hooks=hooks or Hooks(),
         )
 
 
-def prepared(attack: str, network: nn.Module, seed: int, folder: Path) -> Prepared:
+def prepared(
+    attack: str, network: nn.Module, seed: int, folder: Path, kind: Identity = "characters"
+) -> Prepared:
     """Train the attack's prior and students on a network, or read them."""
-    recipe, public = _RECIPES[attack](), characters().public
+    recipe, public = _RECIPES[attack](), identities(kind).public
     target = Access(network, recipe.level if recipe.level == "label" else "white")
     rng = Rng(seed, ("tldmi", attack))
     # a prior that knows nothing of the model is one for all models and seeds
-    prior = train_prior(recipe.prior, public, target, rng=_PRIORS, folder=_priors(folder))
+    prior = train_prior(
+        recipe.prior, public, target, rng=_PRIORS, folder=place(folder, kind) / "priors"
+    )
     students: tuple[nn.Module, ...] = ()
     if recipe.students is not None:
         students = teach(
@@ -117,24 +123,29 @@ def prepared(attack: str, network: nn.Module, seed: int, folder: Path) -> Prepar
             public,
             target,
             rng=rng.child("students"),
-            folder=folder / "tldmi" / "students",
+            folder=place(folder, kind) / "students",
         )
-    return Prepared(recipe=recipe, target=target, prior=prior, students=students, rng=rng)
+    return Prepared(
+        recipe=recipe, target=target, prior=prior, students=students, public=public, rng=rng
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharedPrior(Arm):
     """The prior that knows nothing of a model, one for all models and seeds; kept as a file."""
 
+    kind: ClassVar[Identity] = "characters"
+
     @property
     def minutes(self) -> float:
-        return 6.0
+        return 5.0
 
     def run(self, bench: Bench) -> Measured:
-        public = characters().public
+        public = identities(self.kind).public
         with Rng(0, ("tldmi", "none")).as_global():
             door = Access(vgg(classes=CLASSES), "label")
-        train_prior(gmi().prior, public, door, rng=_PRIORS, folder=_priors(folder_of(bench)))
+        priors = place(folder_of(bench), self.kind) / "priors"
+        train_prior(gmi().prior, public, door, rng=_PRIORS, folder=priors)
         return Measured(details={"public images": len(public)})
 
 
@@ -142,12 +153,15 @@ class SharedPrior(Arm):
 class Judged(Arm):
     """The judges, kept as files. Quantities: their accuracy on pictures that trained nothing."""
 
+    kind: ClassVar[Identity] = "characters"
+
     @property
     def minutes(self) -> float:
         return 3.5
 
     def run(self, bench: Bench) -> Measured:
-        return Measured(quantities={one.name: one.accuracy for one in judging(folder_of(bench))})
+        judges = judging(folder_of(bench), self.kind)
+        return Measured(quantities={one.name: one.accuracy for one in judges})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +173,7 @@ class Attacked(Arm):
     and the first image of ten classes as bytes, "images".
     """
 
+    networks: ClassVar[type[Network]] = Network
     defence: str
     attack: str
 
@@ -168,17 +183,17 @@ class Attacked(Arm):
 
     def run(self, bench: Bench) -> Measured:
         folder = folder_of(bench)
-        network = Network(defence=self.defence, seed=self.seed).network(bench)
-        ready = prepared(self.attack, network, self.seed, folder)
-        public = characters().public
+        arm, kind = self.networks(defence=self.defence, seed=self.seed), self.networks.kind
+        network, public = arm.network(bench), identities(kind).public
+        ready = prepared(self.attack, network, self.seed, folder, kind)
         asks = ready.recipe.objective is not None and ready.recipe.objective.identity.needs_first
         found = ready.search(
-            range(CLASSES), first=Body(seed=self.seed).network(bench) if asks else None
+            range(CLASSES), first=arm.bodies(seed=self.seed).network(bench) if asks else None
         )
         door = Access(network, "white")
         best = best_public(door, public, range(CLASSES), rng=ready.rng.child("public"))
-        arrays: dict[str, NDArray[np.generic]] = {**_judged(found, folder)}
-        arrays["public"] = agreed(best, judging(folder)).numpy()
+        arrays: dict[str, NDArray[np.generic]] = {**_judged(found, folder, kind)}
+        arrays["public"] = agreed(best, judging(folder, kind)).numpy()
         arrays["images"] = found.images[:SHOWN, 0].mul(255).round().to(torch.uint8).numpy()
         return Measured(
             details={
@@ -206,9 +221,9 @@ class Fragile(Arm):
 
     def run(self, bench: Bench) -> Measured:
         network = Network(defence=self.defence, seed=self.seed).network(bench)
-        held = characters().held_out
+        held = identities("characters").held_out
         few = held.take(torch.arange(0, len(held), 2))
-        assert few.y is not None  # noqa: S101 - characters have classes
+        assert few.y is not None  # noqa: S101 - identities are classes
         standing = standing_images(
             network, few.x, few.y, rng=Rng(self.seed, ("tldmi", "fragile")), radii=RADII, steps=5
         )
@@ -229,18 +244,18 @@ class Weighed(Arm):
 
     def run(self, bench: Bench) -> Measured:
         network = Network(defence=NONE, seed=self.seed).network(bench)
-        train = characters().training.train
-        assert train.y is not None  # noqa: S101 - characters have classes
+        train = identities("characters").training.train
+        assert train.y is not None  # noqa: S101 - identities are classes
         rows = torch.arange(0, len(train), 5)
         task = layer_importance(network, train.x[rows], train.y[rows], groups=train.y[rows])
         recipe = kedmi()
         target = Access(network, "white")
         prior = train_prior(
             recipe.prior,
-            characters().public,
+            identities("characters").public,
             target,
             rng=_PRIORS,
-            folder=_priors(folder_of(bench)),
+            folder=place(folder_of(bench), "characters") / "priors",
         )
         along = ImportanceAlong(network=network, loss=_identity, steps=STEPS)
         rng = Rng(self.seed, ("tldmi", recipe.name))
@@ -272,46 +287,48 @@ def _identity(output: Tensor, labels: Tensor) -> Tensor:
     return output.logsumexp(1) - output.gather(1, labels[:, None])[:, 0]
 
 
-def _judged(found: Inversion, folder: Path) -> dict[str, NDArray[np.float64]]:
+def _judged(found: Inversion, folder: Path, kind: Identity) -> dict[str, NDArray[np.float64]]:
     """Numbers by class."""
     n, m = found.images.shape[:2]
     x, labels = found.images.flatten(0, 1), found.classes.repeat_interleave(m)
-    apart = GlyphOracle().distances(x)
+    apart = identities(kind).oracle.distances(x)
     named = (apart.argmin(1) == labels).double().view(n, m).mean(1)
     own = apart[torch.arange(len(x)), labels].view(n, m).mean(1)
     return {
-        "attack": agreed(found, judging(folder)).numpy(),
+        "attack": agreed(found, judging(folder, kind)).numpy(),
         "oracle": named.numpy(),
         "identity": own.numpy(),
-        "nearest": _nearest(folder, x, labels).view(n, m).mean(1).numpy(),
+        "nearest": _nearest(folder, kind, x, labels).view(n, m).mean(1).numpy(),
     }
 
 
-def _nearest(folder: Path, x: Tensor, labels: Tensor) -> Tensor:
-    private = characters().judges
-    assert private.y is not None  # noqa: S101 - characters have classes
-    return nearest_in_class(judging(folder)[0](x)[1], labels, _private(folder), private.y)
+def _nearest(folder: Path, kind: Identity, x: Tensor, labels: Tensor) -> Tensor:
+    private = identities(kind).judges
+    assert private.y is not None  # noqa: S101 - identities are classes
+    features = judging(folder, kind)[0](x)[1]
+    return nearest_in_class(features, labels, _private(folder, kind), private.y)
 
 
 @cache
-def _private(folder: Path) -> Tensor:
+def _private(folder: Path, kind: Identity) -> Tensor:
     """The first judge's features of private pictures, asked for once a process."""
-    return judging(folder)[0](characters().judges.x)[1]
+    return judging(folder, kind)[0](identities(kind).judges.x)[1]
 
 
 @cache
-def judging(folder: Path) -> tuple[Judge, ...]:
+def judging(folder: Path, kind: Identity = "characters") -> tuple[Judge, ...]:
     """Two families that are not the network's, trained on pictures it never saw."""
-    held = characters()
+    held = identities(kind)
     return train_judges(
         Judges(schedule=Schedule(epochs=10)),
         held.judges,
         held.held_out,
         classes=CLASSES,
         rng=Rng(0, ("tldmi", "judges")),
-        folder=folder / "tldmi" / "judges",
+        folder=place(folder, kind) / "judges",
     )
 
 
-def _priors(folder: Path) -> Path:
-    return folder / "tldmi" / "priors"
+def place(folder: Path, kind: Identity) -> Path:
+    """Where judges, priors and students of a kind of identities lie."""
+    return folder / ("tldmi" if kind == "characters" else f"tldmi-{kind}")

@@ -138,6 +138,22 @@ KNOWN = _claim(
     Criterion(measured="net accuracy, better of knowing and not, frozen over none", high=0.85),
 )
 
+PEOPLE = _claim(
+    15,
+    "on cartoon people, too, freezing six of nine layers takes a quarter off, at 5 points at most",
+    Criterion(measured="net accuracy, frozen over none", high=0.75),
+    Criterion(measured="accuracy lost", high=0.05),
+    expected="undecided: three seeds left C14's ratio on characters undecided",
+)
+PEOPLE_RIVALS = _claim(
+    16,
+    "on people smoothing and the place of frozen layers act as the papers say",
+    Criterion(measured="net accuracy, smooth(0.1) over none", low=1),
+    Criterion(measured="net accuracy, negative over none", high=0.7),
+    Criterion(measured="net accuracy, first over last frozen", high=0.85),
+    expected="does not hold, as on characters",
+)
+
 CLAIMS = (
     MAIN,
     EFFICIENT,
@@ -153,4 +169,6 @@ CLAIMS = (
     STATISTICS,
     FRAGILE,
     KNOWN,
+    PEOPLE,
+    PEOPLE_RIVALS,
 )

@@ -11,7 +11,7 @@ from splitveil.report.svg import draw
 from splitveil.reproduce.experiment import ArmMissing, Evidence, Scale
 from splitveil.reproduce.tldmi.attacked import SHOWN, Attacked, Weighed, importance
 from splitveil.reproduce.tldmi.claims import ATTACKS, CHEAP, CHOSEN, KNOWING, NONE
-from splitveil.reproduce.tldmi.images import characters
+from splitveil.reproduce.tldmi.images import identities
 from splitveil.storage import write_whole
 
 _ZOOM, _LEFT = 2, 210
@@ -62,8 +62,8 @@ def sheet(evidence: Evidence, scale: Scale, folder: Path) -> None:
     Raises:
         ArmMissing: if no attack was run.
     """
-    private = characters().judges
-    assert private.y is not None  # noqa: S101 - characters have classes
+    private = identities("characters").judges
+    assert private.y is not None  # noqa: S101 - identities are classes
     each = len(private) // len(private.y.unique())
     real = private.x[::each][:SHOWN].mul(255).byte().numpy()
     rows = [("private", real)]

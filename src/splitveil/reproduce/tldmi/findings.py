@@ -67,12 +67,18 @@ def _quantity(draws: Draws, unit: str) -> Quantity:
 Read = Callable[[Table], Sequence[Reading]]
 
 
-def experiment(claim: Claim, scale: Scale, arms: Sequence[Arm], read: Read) -> Experiment:
+def experiment(
+    claim: Claim,
+    scale: Scale,
+    arms: Sequence[Arm],
+    read: Read,
+    attacks: type[Attacked] = Attacked,
+) -> Experiment:
     """One claim, read from a table; what cannot be read leaves it undecided, with the reason."""
 
     def judge(evidence: Evidence) -> tuple[Finding, ...]:
         try:
-            readings = tuple(read(Table(evidence, scale)))
+            readings = tuple(read(Table(evidence, scale, attacks)))
         except BadData as error:
             if isinstance(error, ArmMissing):
                 raise

@@ -1,27 +1,30 @@
-"""Characters for the experiments: each identity's pictures in parts that never mix."""
+"""Identities for the experiments: each one's pictures in parts that never mix."""
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal, TypeAlias
 
 import torch
 
 from splitveil.data import LabelledImages, TrainingImages
-from splitveil.data.glyphs import glyphs
+from splitveil.data.glyphs import GlyphOracle, glyphs
+from splitveil.data.oracle import PictureOracle
+from splitveil.data.people import PersonOracle, people
 from splitveil.rng import Rng
 from splitveil.shapes import Images
 
+Identity: TypeAlias = Literal["characters", "people"]
 CLASSES = 40
 _PARTS = {"train": 100, "validation": 20, "judges": 60, "held out": 20}
-_RNG = Rng(0, ("tldmi", "glyphs"))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Characters:
+class Identities:
     """What the defender trains on, what judges are trained on, and what the attacker has.
 
-    `training` are 100 and 20 pictures of each private character; `judges` 60 others, to which
+    `training` are 100 and 20 pictures of each private identity; `judges` 60 others, to which
     distances are measured too; `held_out` 20 others, for accuracy. `public` has no labels.
-    `before` are other characters, to train on first.
+    `before` are other identities, to train on first. `oracle` names private ones untrained.
     """
 
     training: TrainingImages
@@ -29,21 +32,30 @@ class Characters:
     held_out: LabelledImages
     public: Images
     before: TrainingImages
+    oracle: PictureOracle
 
 
 @cache
-def characters() -> Characters:
-    """The same pictures every time."""
-    whole = glyphs("private", each=sum(_PARTS.values()), rng=_RNG)
-    parts = _divided(whole, [*_PARTS.values()])
-    train, validation, judges, held_out = parts
-    first, second = _divided(glyphs("pretraining", each=100, rng=_RNG), [80, 20])
-    return Characters(
-        training=_training("private characters", train, validation),
+def identities(kind: Identity) -> Identities:
+    """The same pictures every time, grey: characters in 16 typefaces, or cartoon people."""
+    rng = Rng(0, ("tldmi", "glyphs" if kind == "characters" else kind))
+
+    def drawn(part: Literal["private", "public", "pretraining"], each: int) -> LabelledImages:
+        if kind == "characters":
+            return glyphs(part, each=each, rng=rng)
+        return people(part, each=each, channels=1, rng=rng)
+
+    whole = drawn("private", sum(_PARTS.values()))
+    train, validation, judges, held_out = _divided(whole, [*_PARTS.values()])
+    first, second = _divided(drawn("pretraining", 100), [80, 20])
+    oracle = GlyphOracle() if kind == "characters" else PersonOracle()
+    return Identities(
+        training=_training(f"private {kind}", train, validation),
         judges=judges,
         held_out=held_out,
-        public=glyphs("public", each=80, rng=_RNG).x,
-        before=_training("other characters", first, second),
+        public=drawn("public", 80).x,
+        before=_training(f"other {kind}", first, second),
+        oracle=oracle,
     )
 
 
@@ -54,7 +66,7 @@ def _divided(whole: LabelledImages, counts: list[int]) -> list[LabelledImages]:
 
 
 def _training(name: str, train: LabelledImages, validation: LabelledImages) -> TrainingImages:
-    assert train.y is not None  # noqa: S101 - glyphs have classes
+    assert train.y is not None  # noqa: S101 - identities are classes
     names = tuple(str(label) for label in range(int(train.y.max()) + 1))
     return TrainingImages(
         name=name, train=train, validation=validation, probe=validation, class_names=names

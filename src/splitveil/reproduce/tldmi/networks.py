@@ -1,9 +1,9 @@
-"""Networks under attack: one body trained on other characters, then fine-tuned with a defence."""
+"""Networks under attack: one body trained on other identities, then fine-tuned with a defence."""
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from splitveil.models.reference import vgg
 from splitveil.reproduce.bench import Bench
 from splitveil.reproduce.experiment import Arm, Evidence, Measured
 from splitveil.reproduce.tldmi.claims import CHOSEN, EARLY, NONE
-from splitveil.reproduce.tldmi.images import CLASSES, characters
+from splitveil.reproduce.tldmi.images import CLASSES, Identity, identities
 from splitveil.rng import Rng
 from splitveil.training import Schedule
 
@@ -32,14 +32,16 @@ _EARLY = (1, 2, 3, 4, 6)
 
 @dataclass(frozen=True, kw_only=True)
 class Body(Arm):
-    """A network trained on other characters. Arrays: its tensors."""
+    """A network trained on other identities. Arrays: its tensors."""
+
+    kind: ClassVar[Identity] = "characters"
 
     @property
     def minutes(self) -> float:
-        return 0.8
+        return 0.7
 
     def run(self, bench: Bench) -> Measured:
-        before = characters().before
+        before = identities(self.kind).before
         with Rng(self.seed, ("tldmi", "weights")).as_global():
             network = vgg(classes=len(before.class_names))
         found = harden(
@@ -55,29 +57,31 @@ class Body(Arm):
 
     def network(self, bench: Bench) -> nn.Module:
         """As it was trained, or trained now: what an attacker may know of every network here."""
-        network = vgg(classes=len(characters().before.class_names))
+        network = vgg(classes=len(identities(self.kind).before.class_names))
         network.load_state_dict(_tensors(recorded(bench, self).arrays))
         return network.eval()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network(Arm):
-    """The body with a new last layer, fine-tuned on the private characters with a defence.
+    """The body with a new last layer, fine-tuned on the private identities with a defence.
 
     `defence` is what `harden` takes, or "early stop". Arrays: its tensors, and "right", whether
     each of the pictures held out is named rightly. Quantity: their accuracy.
     """
 
+    kind: ClassVar[Identity] = "characters"
+    bodies: ClassVar[type[Body]] = Body
     defence: str
 
     @property
     def minutes(self) -> float:
-        return 1.0 if self.defence == EARLY else 0.8
+        return 0.9 if self.defence == EARLY else 0.6
 
     def run(self, bench: Bench) -> Measured:
         found = self._early(bench) if self.defence == EARLY else self._trained(bench, self.defence)
-        held = characters().held_out
-        assert held.y is not None  # noqa: S101 - characters have classes
+        held = identities(self.kind).held_out
+        assert held.y is not None  # noqa: S101 - identities are classes
         logits = predict(found.network, held.x)
         return Measured(
             quantities={
@@ -104,14 +108,14 @@ class Network(Arm):
     def _trained(self, bench: Bench, text: str, epochs: int = EPOCHS) -> Hardened:
         with Rng(self.seed, ("tldmi", "head")).as_global():
             network = vgg(classes=CLASSES)
-        body = _tensors(recorded(bench, Body(seed=self.seed)).arrays)
+        body = _tensors(recorded(bench, self.bodies(seed=self.seed)).arrays)
         own = network.state_dict()
         fitting = {name: value for name, value in body.items() if value.shape == own[name].shape}
         network.load_state_dict({**own, **fitting})
         acts_at_cut = any(name in text for name in ("vib", "hsic"))
         return harden(
             network,
-            characters().training,
+            identities(self.kind).training,
             parse_components(text),
             cut=_CUT if acts_at_cut else None,
             schedule=Schedule(epochs=epochs),
@@ -121,7 +125,7 @@ class Network(Arm):
         )
 
     def _early(self, bench: Bench) -> Hardened:
-        frozen = Network(defence=CHOSEN, seed=self.seed)
+        frozen = replace(self, defence=CHOSEN)
         wanted = recorded(bench, frozen).quantities["accuracy on validation"].value
         tried = [self._trained(bench, NONE, epochs) for epochs in _EARLY]
         return min(tried, key=lambda one: abs(one.accuracy.value - wanted))

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from splitveil.reproduce.draws import RESAMPLES, student_weights
 from splitveil.reproduce.experiment import Arm, Evidence, Scale
 from splitveil.reproduce.tldmi.attacked import Attacked, Fragile
-from splitveil.reproduce.tldmi.networks import Network
 from splitveil.rng import Rng
 
 Draws = NDArray[np.float64]
@@ -22,11 +21,13 @@ class Table:
 
     evidence: Evidence
     scale: Scale
+    attacks: type[Attacked] = Attacked
 
     def attack(self, defence: str, attack: str, name: str = "attack") -> Draws:
         """Means over classes and seeds, (1 + resamples,), the measured one first."""
         arms = [
-            Attacked(defence=defence, attack=attack, seed=seed) for seed in range(self.scale.seeds)
+            self.attacks(defence=defence, attack=attack, seed=seed)
+            for seed in range(self.scale.seeds)
         ]
         return drawn(self._taken(arms, name), "classes")
 
@@ -42,7 +43,8 @@ class Table:
 
     def accuracy(self, defence: str) -> Draws:
         """Accuracy on pictures held out, drawn for other pictures and the same seeds."""
-        arms = [Network(defence=defence, seed=seed) for seed in range(self.scale.seeds)]
+        networks = self.attacks.networks
+        arms = [networks(defence=defence, seed=seed) for seed in range(self.scale.seeds)]
         return drawn(self._taken(arms, "right"), "pictures").clip(0, 1)
 
     def standing(self, defence: str, place: int) -> Draws:
