@@ -12,10 +12,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-import resvg_py
 from make_bundled_data import write_npz
 
-from splitveil.reproduce.gpz.sources import drawn_face
+from splitveil.reproduce.gpz.sources import drawn_face, needed
 
 SIZE = 48
 
@@ -26,8 +25,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
     lines = [json.loads(line) for line in asked.lines.read_text(encoding="utf-8").splitlines()]
+    resvg = needed("resvg_py", "the people", "pip install resvg_py")
     people = lines[-1]["person"] + 1
-    x = np.stack([drawn_face(resvg_py, line["svg"], SIZE) for line in lines])
+    x = np.stack([drawn_face(resvg, line["svg"], SIZE) for line in lines])
     attributes = [
         json.dumps(line["attributes"], sort_keys=True) for line in lines if not line["mood"]
     ]

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from splitveil.data import load_data, load_training
-from splitveil.data.glyphs import ALPHABETS, GlyphOracle, Jitter, _drawn, glyphs
+from splitveil.data.glyphs import ALPHABETS, GlyphOracle, _drawn, glyphs
+from splitveil.data.jitter import Jitter
 from splitveil.errors import BadData, BadPlan
 from splitveil.rng import Rng
 

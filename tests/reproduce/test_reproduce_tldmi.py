@@ -171,6 +171,23 @@ def test_missing_arms_and_attacks_that_add_nothing_leave_claims_undecided() -> N
     for key in ("C1", "C2", "C5", "C9", "C10"):
         assert found[key].verdict is Verdict.UNDECIDED, key
         assert "public images" in found[key].note
+    lost = {one.measured for one in found["C1"].quantities}
+    assert {"accuracy lost", "net accuracy, none", "net accuracy, frozen"} <= lost
+
+
+def test_what_can_be_read_is_kept_where_labels_alone_add_nothing() -> None:
+    def no_labels(arm: Any) -> Measured | None:
+        found = claimed(arm)
+        if isinstance(arm, Attacked) and arm.attack == c.LABEL and found is not None:
+            return Measured(arrays={**found.arrays, "attack": found.arrays["public"]})
+        return found
+
+    found = judged(no_labels)["C10"]
+    assert found.verdict is Verdict.UNDECIDED
+    assert "public images" in found.note
+    (strongest,) = found.quantities
+    assert strongest.measured == c.ADAPTIVE.criteria[1].measured
+    assert strongest.quantity.value == pytest.approx(0.55, abs=0.1)
 
 
 def test_what_compares_no_like_with_like_is_undecided() -> None:

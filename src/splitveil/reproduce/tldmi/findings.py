@@ -27,6 +27,14 @@ _SAME = 0.02
 """Accuracies further apart than this are not the same: C4 then compares other things."""
 
 
+class Unread(BadData):
+    """Why a claim cannot be decided, with what was read of it all the same."""
+
+    def __init__(self, reason: str, readings: Sequence[Reading]) -> None:
+        super().__init__(reason)
+        self.readings = tuple(readings)
+
+
 def over(top: Draws, bottom: Draws) -> Draws:
     """Ratio; draws of the denominator below a billionth count as that, so they widen the interval.
 
@@ -82,7 +90,8 @@ def experiment(
         except BadData as error:
             if isinstance(error, ArmMissing):
                 raise
-            return (Finding(claim=claim, note=str(error)),)
+            kept = _worded(error.readings, scale) if isinstance(error, Unread) else ()
+            return (Finding(claim=claim, quantities=kept, seeds=scale.seeds, note=str(error)),)
         return (Finding(claim=claim, quantities=_worded(readings, scale), seeds=scale.seeds),)
 
     return Experiment(claims=(claim,), arms=tuple(arms), judge=judge)
@@ -124,15 +133,13 @@ def main_claim(scale: Scale) -> Experiment:
             aside.append(beside("net accuracy, frozen", attack, table.net(c.CHOSEN, attack)))
             if np.quantile(none[1:], 0.025) > 0:
                 ratios.append(table.net(c.CHOSEN, attack) / np.maximum(none, 1e-9))
-        if len(ratios) < 3:
-            raise BadData(f"{len(ratios)} attacks add to public images, 3 are needed")
-        counted = (np.stack(ratios) <= 0.75).sum(0).astype(np.float64)
         lost = table.accuracy(c.NONE) - table.accuracy(c.CHOSEN)
-        return [
-            reading(c.MAIN, 0, counted, "attacks"),
-            reading(c.MAIN, 1, lost, "share"),
-            *aside,
-        ]
+        read_anyway = [reading(c.MAIN, 1, lost, "share"), *aside]
+        if len(ratios) < 3:
+            reason = f"{len(ratios)} attacks add to public images, 3 are needed"
+            raise Unread(reason, read_anyway)
+        counted = (np.stack(ratios) <= 0.75).sum(0).astype(np.float64)
+        return [reading(c.MAIN, 0, counted, "attacks"), *read_anyway]
 
     return experiment(c.MAIN, scale, arms_of(scale, pairs), read)
 
@@ -325,12 +332,14 @@ def adaptive(scale: Scale) -> Experiment:
             white = np.stack([table.net(defence, attack) for attack in (*c.WHITE, c.CHEAP)])
             top = white[white[:, 0].argmax()]  # chosen on the measured numbers alone
             label = table.net(defence, c.LABEL)
-            shares.append(over(label, top))
+            shares.append((label, top))
             best.append(top if top[0] >= label[0] else label)
-        return [
-            reading(c.ADAPTIVE, 0, over(shares[1], shares[0])),
-            reading(c.ADAPTIVE, 1, over(best[1], best[0])),
-        ]
+        strongest = reading(c.ADAPTIVE, 1, over(best[1], best[0]))
+        try:
+            masked = over(over(*shares[1]), over(*shares[0]))
+        except BadData as error:
+            raise Unread(str(error), [strongest]) from error
+        return [reading(c.ADAPTIVE, 0, masked), strongest]
 
     return experiment(c.ADAPTIVE, scale, arms_of(scale, pairs), read)
 
