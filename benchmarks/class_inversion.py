@@ -1,7 +1,7 @@
 """Seconds a class at equal success, for every published attack, and what batching classes saves.
 
     splitveil reproduce tldmi --seeds 1 --claims C8 --out FOLDER
-    python benchmarks/class_inversion.py FOLDER     # 6 CPU minutes; priors are read
+    python benchmarks/class_inversion.py FOLDER     # 10 CPU minutes; priors are read
 
 Each attack searches for all forty characters of the undefended network of seed 0 while two judges
 look on; their time is left out. Reported, in processor seconds a class: start and search together
