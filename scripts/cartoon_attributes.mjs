@@ -4,21 +4,10 @@
 //   node scripts/cartoon_attributes.mjs FOLDER_WITH_NODE_MODULES COUNT SEED > attributes.jsonl
 //
 // Their names and order stand in splitveil.reproduce.vicious.images.
-import { createRequire } from "node:module";
-import { resolve } from "node:path";
-import { pathToFileURL } from "node:url";
+import { seededFacesjs } from "./seeded_facesjs.mjs";
 
 const [folder, count, seed] = process.argv.slice(2);
-let state = Number(seed) >>> 0;
-// mulberry32, so that the same seed draws the same faces
-Math.random = () => {
-  state = (state + 0x6d2b79f5) >>> 0;
-  let t = Math.imul(state ^ (state >>> 15), 1 | state);
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-  return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-};
-const require = createRequire(`${resolve(folder)}/package.json`);
-const { generate, faceToSvgString } = await import(pathToFileURL(require.resolve("facesjs")));
+const { generate, faceToSvgString } = await seededFacesjs(folder, seed);
 const light = (colour) => {
   const value = parseInt(colour.slice(1), 16);
   return (0.3 * (value >> 16) + 0.6 * ((value >> 8) & 255) + 0.1 * (value & 255)) / 255;

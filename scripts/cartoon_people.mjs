@@ -7,21 +7,10 @@
 // ears, head, eyes, brows, nose, hair, beard, and lines under the eyes. What changes with a mood: mouth,
 // smile lines, the angles of eyes and brows, jersey and its colours, glasses, what is worn on the head.
 // No two people share more than four of eight kinds of feature.
-import { createRequire } from "node:module";
-import { resolve } from "node:path";
-import { pathToFileURL } from "node:url";
+import { seededFacesjs } from "./seeded_facesjs.mjs";
 
 const [folder, people, moods, seed] = process.argv.slice(2);
-let state = Number(seed) >>> 0;
-// mulberry32, so that the same seed draws the same people
-Math.random = () => {
-  state = (state + 0x6d2b79f5) >>> 0;
-  let t = Math.imul(state ^ (state >>> 15), 1 | state);
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-  return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-};
-const require = createRequire(`${resolve(folder)}/package.json`);
-const { generate, faceToSvgString } = await import(pathToFileURL(require.resolve("facesjs")));
+const { generate, faceToSvgString } = await seededFacesjs(folder, seed);
 const skins = ["asian", "black", "brown", "white"];
 const sexes = ["female", "male"];
 

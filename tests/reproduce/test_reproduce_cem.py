@@ -27,7 +27,6 @@ from splitveil.reproduce.cem.choosing import (
     PLAIN,
     PUBLISHED,
     priced,
-    strongest,
 )
 from splitveil.reproduce.cem.claims import CLAIMS, MEANS
 from splitveil.reproduce.cem.clusters import followed
@@ -110,19 +109,6 @@ def test_every_arm_names_components_that_can_be_parsed(base: str, form: str) -> 
     extra = {PLAIN: [], OURS: ["ConditionalEntropy"], PUBLISHED: ["PublishedConditionalEntropy"]}
     assert kinds[0] == "Noise"
     assert kinds[len(parse_components(BASES[base].format(noise=NOISE))) :] == extra[form]
-
-
-@pytest.mark.parametrize("reached", [-1, 0, 3, 6])
-def test_the_strongest_rung_that_keeps_is_found_in_three_trials(reached: int) -> None:
-    ladder = tuple(float(k) for k in range(7))
-    tried = []
-
-    def keeps(rung: float) -> bool:
-        tried.append(rung)
-        return rung <= reached
-
-    assert strongest(ladder, keeps) == max(0, reached)
-    assert len(tried) <= 3
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Choosing strengths on seeds and images of their own, without any attack."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from statistics import fmean
 
 import torch
@@ -9,6 +9,7 @@ import torch
 from splitveil.data import LabelledImages
 from splitveil.partition import Partition
 from splitveil.reproduce.bench import Bench
+from splitveil.reproduce.cem.climb import climb
 from splitveil.reproduce.cem.images import images_of
 from splitveil.reproduce.cem.networks import SMALL, hardened, recorded
 from splitveil.reproduce.cem.rates import rates
@@ -59,7 +60,7 @@ class Level(Arm):
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen(Arm):
-    """The strongest rung of a form's ladder that keeps the base's accuracy; see `strongest`."""
+    """The strongest rung of a form's ladder that keeps the base's accuracy; see `climb`."""
 
     data: str
     base: str
@@ -71,17 +72,14 @@ class Chosen(Arm):
 
     def run(self, bench: Bench) -> Measured:
         level = recorded(bench, Level(data=self.data, base=self.base)).details
-        tried: dict[float, float] = {}
 
-        def keeps(rung: float) -> bool:
+        def reached(rung: float) -> float:
             strength = rung if self.form == PUBLISHED else rung * number(level, "rate")
             text = priced(self.base, self.form, strength)
-            tried[rung] = mean_accuracy(bench, text, self.data, SEEDS)
-            return tried[rung] >= number(level, "accuracy") - LOST
+            return mean_accuracy(bench, text, self.data, SEEDS)
 
-        rung = strongest(LADDERS[self.form], keeps)
-        details = {"rung": rung, "kept": keeps_any(tried, level), "tried": sorted(tried.items())}
-        return Measured(details=details)
+        top = climb(LADDERS[self.form], reached, number(level, "accuracy") - LOST)
+        return Measured(details=asdict(top))
 
 
 def mean_accuracy(bench: Bench, text: str, data: str, seeds: Sequence[int]) -> float:
@@ -95,26 +93,6 @@ def mean_accuracy(bench: Bench, text: str, data: str, seeds: Sequence[int]) -> f
         )
         for seed in seeds
     )
-
-
-def keeps_any(tried: dict[float, float], level: object) -> bool:
-    """Whether any rung tried kept the accuracy; else the weakest one stands in."""
-    return any(a >= number(level, "accuracy") - LOST for a in tried.values())
-
-
-def strongest(ladder: tuple[float, ...], keeps: Callable[[float], bool]) -> float:
-    """The last rung that keeps, by bisection: a rung behind one that does not is not tried.
-
-    The first rung if none does.
-    """
-    low, high = 0, len(ladder)
-    while low < high:
-        middle = (low + high) // 2
-        if keeps(ladder[middle]):
-            low = middle + 1
-        else:
-            high = middle
-    return ladder[max(0, low - 1)]
 
 
 def priced(

@@ -18,12 +18,11 @@ from splitveil.reproduce.cem.choosing import (
     SEEDS,
     SHARES,
     Level,
-    keeps_any,
     mean_accuracy,
     number,
     slowness,
-    strongest,
 )
+from splitveil.reproduce.cem.climb import climb
 from splitveil.reproduce.cem.evidence import Seen, Setting, student
 from splitveil.reproduce.cem.grid import mean_logs, mean_ratio
 from splitveil.reproduce.cem.networks import recorded
@@ -37,7 +36,7 @@ def _priced(base: str, rate: float) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenTarget(Arm):
-    """The least share of the base's rate on the ladder that keeps its accuracy; see `strongest`."""
+    """The least share of the base's rate on the ladder that keeps its accuracy; see `climb`."""
 
     data: str
     base: str
@@ -48,16 +47,14 @@ class ChosenTarget(Arm):
 
     def run(self, bench: Bench) -> Measured:
         level = recorded(bench, Level(data=self.data, base=self.base)).details
-        tried: dict[float, float] = {}
 
-        def keeps(share: float) -> bool:
+        def reached(share: float) -> float:
             text = _priced(self.base, share * number(level, "rate"))
-            tried[share] = mean_accuracy(bench, text, self.data, SEEDS)
-            return tried[share] >= number(level, "accuracy") - LOST
+            return mean_accuracy(bench, text, self.data, SEEDS)
 
-        share = strongest(SHARES, keeps)
-        kept = keeps_any(tried, level)
-        return Measured(details={"share": share, "kept": kept, "tried": sorted(tried.items())})
+        top = climb(SHARES, reached, number(level, "accuracy") - LOST)
+        details = {"share": top.rung, "kept": top.kept, "tried": top.tried}
+        return Measured(details=details)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from splitveil.reproduce.cem.choosing import (
     SHARES,
     accuracy,
     number,
-    strongest,
 )
+from splitveil.reproduce.cem.climb import climb
 from splitveil.reproduce.cem.evidence import Seen, ln_ratio
 from splitveil.reproduce.cem.networks import FASHION, hardened, images_for, recorded
 from splitveil.reproduce.cem.rates import rates
@@ -32,7 +32,7 @@ PART = 0.5
 class ChosenMix(Arm):
     """The least share of the rate at noise 0.5 that loses at most a point to the base at 0.3.
 
-    On the network itself, one seed of its own, choosing images, no attack; see `strongest`.
+    On the network itself, one seed of its own, choosing images, no attack; see `climb`.
     """
 
     network: str
@@ -45,7 +45,6 @@ class ChosenMix(Arm):
     def run(self, bench: Bench) -> Measured:
         images = images_for(bench, FASHION, self.network)
         train, held = images.training.train, images.choosing
-        tried: dict[float, float] = {}
 
         def reached(text: str) -> tuple[float, float]:
             found = hardened(
@@ -56,19 +55,14 @@ class ChosenMix(Arm):
 
         level, _ = reached(BASES[BASE].format(noise=NOISE))
         without, rate = reached(BASES[BASE].format(noise=PART))
-
-        def keeps(share: float) -> bool:
-            tried[share], _ = reached(_text(share * rate))
-            return tried[share] >= level - LOST
-
-        share = strongest(SHARES, keeps)
+        top = climb(SHARES, lambda share: reached(_text(share * rate))[0], level - LOST)
         return Measured(
             details={
-                "share": share,
-                "target": share * rate,
+                "share": top.rung,
+                "target": top.rung * rate,
                 "accuracy": level,
                 "accuracy without": without,
-                "tried": sorted(tried.items()),
+                "tried": top.tried,
             }
         )
 

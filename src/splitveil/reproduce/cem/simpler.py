@@ -14,8 +14,8 @@ from splitveil.reproduce.cem.choosing import (
     PLAIN,
     accuracy,
     number,
-    strongest,
 )
+from splitveil.reproduce.cem.climb import climb
 from splitveil.reproduce.cem.evidence import Seen, ln_ratio, student
 from splitveil.reproduce.cem.networks import FASHION, hardened, images_for, recorded
 from splitveil.reproduce.cem.steered import BASE, SEED, ChosenShare, Steered
@@ -37,7 +37,7 @@ def simpler_text(means: str, rung: float) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenRung(Arm):
-    """The most noise, or the fewest channels, that lose at most a point; see `strongest`.
+    """The most noise, or the fewest channels, that lose at most a point; see `climb`.
 
     On the network itself, one seed of its own, choosing images, no attack.
     """
@@ -52,7 +52,6 @@ class ChosenRung(Arm):
 
     def run(self, bench: Bench) -> Measured:
         images = images_for(bench, FASHION, self.network)
-        tried: dict[float, float] = {}
 
         def reached(text: str) -> float:
             found = hardened(
@@ -61,13 +60,14 @@ class ChosenRung(Arm):
             return accuracy(found, images.choosing, Rng(self.seed, ("cem", "choosing")))
 
         level = reached(BASES[BASE].format(noise=NOISE))
-
-        def keeps(rung: float) -> bool:
-            tried[rung] = reached(simpler_text(self.means, rung))
-            return tried[rung] >= level - LOST
-
-        rung = strongest(LADDERS[self.means], keeps)
-        return Measured(details={"rung": rung, "accuracy": level, "tried": sorted(tried.items())})
+        top = climb(
+            LADDERS[self.means],
+            lambda rung: reached(simpler_text(self.means, rung)),
+            level - LOST,
+        )
+        return Measured(
+            details={"rung": top.rung, "accuracy": level, "tried": top.tried},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

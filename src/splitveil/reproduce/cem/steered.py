@@ -15,8 +15,8 @@ from splitveil.reproduce.cem.choosing import (
     SHARES,
     accuracy,
     number,
-    strongest,
 )
+from splitveil.reproduce.cem.climb import climb
 from splitveil.reproduce.cem.evidence import Seen
 from splitveil.reproduce.cem.networks import FASHION, hardened, images_for, recorded
 from splitveil.reproduce.cem.rates import rates
@@ -31,7 +31,7 @@ BASE, CHOSEN_ON, SEED = "bottleneck8", "vgg", 100
 class ChosenShare(Arm):
     """The least share of the base's rate on the ladder that loses at most a point, on vgg.
 
-    One seed of its own, choosing images, no attack; see `strongest`.
+    One seed of its own, choosing images, no attack; see `climb`.
     """
 
     data: str
@@ -44,7 +44,6 @@ class ChosenShare(Arm):
     def run(self, bench: Bench) -> Measured:
         images = images_for(bench, self.data, CHOSEN_ON)
         bare = BASES[BASE].format(noise=NOISE)
-        tried: dict[float, float] = {}
         met: dict[float, float] = {}
 
         def reached(text: str) -> tuple[float, float]:
@@ -55,18 +54,18 @@ class ChosenShare(Arm):
 
         level, rate = reached(bare)
 
-        def keeps(share: float) -> bool:
-            tried[share], met[share] = reached(f"{bare}+cem(rate={share * rate:.3g})")
-            return tried[share] >= level - LOST
+        def priced(share: float) -> float:
+            kept, met[share] = reached(f"{bare}+cem(rate={share * rate:.3g})")
+            return kept
 
-        share = strongest(SHARES, keeps)
+        top = climb(SHARES, priced, level - LOST)
         return Measured(
             details={
-                "share": share,
-                "kept": tried.get(share, 0.0) >= level - LOST,
+                "share": top.rung,
+                "kept": top.kept,
                 "accuracy": level,
                 "rate": rate,
-                "tried": sorted(tried.items()),
+                "tried": top.tried,
                 "rates": sorted(met.items()),
             }
         )

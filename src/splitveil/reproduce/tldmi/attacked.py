@@ -248,18 +248,9 @@ class Weighed(Arm):
         assert train.y is not None  # noqa: S101 - identities are classes
         rows = torch.arange(0, len(train), 5)
         task = layer_importance(network, train.x[rows], train.y[rows], groups=train.y[rows])
-        recipe = kedmi()
-        target = Access(network, "white")
-        prior = train_prior(
-            recipe.prior,
-            identities("characters").public,
-            target,
-            rng=_PRIORS,
-            folder=place(folder_of(bench), "characters") / "priors",
-        )
         along = ImportanceAlong(network=network, loss=_identity, steps=STEPS)
-        rng = Rng(self.seed, ("tldmi", recipe.name))
-        invert(recipe, target, prior, range(CLASSES), rng=rng, hooks=Hooks(on_step=along))
+        ready = prepared("KEDMI", network, self.seed, folder_of(bench))
+        ready.search(range(CLASSES), hooks=Hooks(on_step=along))
         found = {"task": task} | {f"step {step}": one for step, one in along.found().items()}
         arrays = {
             f"{name} {kind}": value
