@@ -33,6 +33,23 @@ def test_the_preview_as_json_chooses_claims(capsys: pytest.CaptureFixture[str]) 
     assert [one["id"] for one in described["claims"]] == ["gpz.C1", "gpz.C4"]
 
 
+@pytest.mark.parametrize("paper", runner.PAPERS)
+def test_a_scale_that_changes_nothing_is_refused(
+    paper: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    described = {}
+    for scale in ("small", "paper"):
+        code = run(["reproduce", paper, "--dry-run", "--json", "--scale", scale])
+        printed = capsys.readouterr()
+        if code == 0:
+            described[scale] = json.loads(printed.out)["arms"]
+        else:
+            assert (code, scale) == (2, "paper")
+            assert f"{paper} is run at scale small alone" in " ".join(printed.err.split())
+    if "paper" in described:
+        assert described["paper"] != described["small"]
+
+
 @pytest.mark.usefixtures("toy")
 def test_findings_are_printed_and_a_failed_arm_is_inconclusive(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from splitveil.class_inversion import gmi, lomma, plg_mi
 from splitveil.errors import BadData
 from splitveil.reproduce import Evidence, Finding, Measured, Scale, Verdict, load_paper
 from splitveil.reproduce.bench import Bench
@@ -19,6 +20,7 @@ from splitveil.reproduce.draws import student_weights
 from splitveil.reproduce.experiment import Arm, ArmMissing
 from splitveil.reproduce.tldmi import claims as c
 from splitveil.reproduce.tldmi.attacked import (
+    _RECIPES,
     STEPS,
     Attacked,
     Fragile,
@@ -27,10 +29,11 @@ from splitveil.reproduce.tldmi.attacked import (
     Weighed,
 )
 from splitveil.reproduce.tldmi.beyond import determination
-from splitveil.reproduce.tldmi.figures import layers, sheet
+from splitveil.reproduce.tldmi.figures import layers, people_sheet, sheet
 from splitveil.reproduce.tldmi.findings import _interpolated, over
 from splitveil.reproduce.tldmi.images import CLASSES, identities
 from splitveil.reproduce.tldmi.networks import Body, Network
+from splitveil.reproduce.tldmi.others import DEFENCES
 from splitveil.reproduce.tldmi.table import drawn
 from splitveil.rng import Rng
 from splitveil.training import Schedule
@@ -392,7 +395,6 @@ def test_attacks_and_importance_are_measured_and_scored(
     monkeypatch.setattr(networks.Body, "network", lambda self, bench: first)
     for name, make in attacked._RECIPES.items():
         monkeypatch.setitem(attacked._RECIPES, name, partial(_made, make))
-    monkeypatch.setattr(attacked, "kedmi", attacked._RECIPES["KEDMI"])
     for attack in attacked._RECIPES:
         found = Attacked(defence=c.NONE, attack=attack).run(Bench())
         for name in ("attack", "public", "oracle", "nearest", "identity"):
@@ -408,8 +410,33 @@ def test_attacks_and_importance_are_measured_and_scored(
         assert len(one.plain) == CLASSES
 
 
-def _made(make: Callable[[], Any]) -> Any:
-    return _shorter(make())
+def _made(make: Callable[[Any], Any], constants: Any) -> Any:
+    return _shorter(make(constants))
+
+
+def test_the_papers_scale_is_of_the_papers_constants() -> None:
+    paper = load_paper("tldmi")
+    plans = {name: paper.plan(Scale(name=name, seeds=1)) for name in ("small", "paper")}
+    minutes = {name: sum(arm.minutes for arm in plan.arms) for name, plan in plans.items()}
+    assert minutes["paper"] > 10 * minutes["small"]
+    arms = {name: set(plan.arms) for name, plan in plans.items()}
+    for arm in arms["small"] ^ arms["paper"]:
+        assert isinstance(arm, Attacked | SharedPrior)
+        assert (arm.constants == "paper") == (arm in arms["paper"])
+    # what no attack's constants change is one arm of both
+    assert {type(arm).__name__ for arm in arms["small"] & arms["paper"]} >= {
+        "Network",
+        "PersonNetwork",
+        "Judged",
+        "Weighed",
+    }
+    shared = {arm.trial("").id for arm in arms["small"]} & {
+        arm.trial("").id for arm in arms["paper"]
+    }
+    assert shared == {arm.trial("").id for arm in arms["small"] & arms["paper"]}
+    assert _RECIPES["GMI"]("paper") == gmi("paper")
+    assert _RECIPES["PLG-MI"]("paper") == plg_mi("paper")
+    assert _RECIPES["LOMMA+GMI"]("paper") == lomma("paper", of=gmi("paper"), students=False)
 
 
 def _shorter(recipe: Any) -> Any:
@@ -457,8 +484,16 @@ def test_figures_are_drawn(tmp_path: Path) -> None:
     with Image.open(tmp_path / "tldmi-sheet.png") as small, Image.open(io.BytesIO(first)) as whole:
         assert (small.height, whole.height) == (2 * 66, (1 + 2 * 7) * 66)
         assert small.width == whole.width
-        assert np.asarray(small)[:66].std() > 10
-    with pytest.raises(ArmMissing):
-        sheet(Planted(lambda arm: None), SCALE, tmp_path)
+        letters = np.asarray(small)[:66, -660:]
+        assert letters.std() > 10
+    people_sheet(evidence, SCALE, tmp_path)
+    with Image.open(tmp_path / "tldmi-people.png") as faces:
+        assert faces.height == (1 + len(DEFENCES)) * 66
+        assert (tmp_path / "tldmi-people.png").stat().st_size < 300_000
+        # other private pictures than the letters
+        assert not np.array_equal(np.asarray(faces)[:66, -660:], letters)
+    for picture in (sheet, people_sheet):
+        with pytest.raises(ArmMissing):
+            picture(Planted(lambda arm: None), SCALE, tmp_path)
     with pytest.raises(ArmMissing):
         layers(Planted(lambda arm: None), SCALE, tmp_path)

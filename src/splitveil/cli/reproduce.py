@@ -46,7 +46,10 @@ def reproduce(
     ] = None,
     seeds: Annotated[int, typer.Option(help="Repetitions with other random draws.", min=1)] = 3,
     scale: Annotated[
-        str, typer.Option(metavar="small|paper", help="Smallest that answers, or as published.")
+        str,
+        typer.Option(
+            metavar="small|paper", help="Smallest that answers, or as published: gpz and tldmi."
+        ),
     ] = "small",
     jobs: Annotated[int, typer.Option(help="Worker processes; 1 runs all in this one.", min=1)] = 1,
     dry_run: Annotated[

@@ -16,7 +16,7 @@ from splitveil.records import Outcome, Status, Task, Trial
 from splitveil.reproduce.bench import Bench
 from splitveil.reproduce.claims import Claim, Finding
 
-SMALL, PAPER = "small", "paper"
+SMALL, PUBLISHED = "small", "paper"
 
 
 class ArmMissing(BadData):
@@ -31,8 +31,8 @@ class Scale:
     seeds: int = 3
 
     def __post_init__(self) -> None:
-        if self.name not in (SMALL, PAPER):
-            raise UnknownName("scale", self.name, (SMALL, PAPER))
+        if self.name not in (SMALL, PUBLISHED):
+            raise UnknownName("scale", self.name, (SMALL, PUBLISHED))
         if self.seeds < 1:
             raise BadPlan(f"seeds must be at least 1, got {self.seeds}")
 
@@ -165,6 +165,7 @@ class Paper:
 
     `makes` and `draws` are plain tuples: a new experiment is one more entry. `revision` is raised
     when arms compute something else than before, so that old records are not taken for new ones.
+    `scales` are those at which anything differs.
     """
 
     name: str
@@ -173,6 +174,7 @@ class Paper:
     makes: tuple[Make, ...]
     draws: tuple[Draw, ...] = ()
     revision: int = 1
+    scales: tuple[str, ...] = (SMALL,)
 
     def plan(self, scale: Scale, wanted: Sequence[str] = ()) -> "Plan":
         """The experiments that answer the wanted claims, all by default.
@@ -181,7 +183,13 @@ class Paper:
 
         Raises:
             UnknownName: if a wanted claim does not exist.
+            BadPlan: if the paper is not run at this scale.
         """
+        if scale.name not in self.scales:
+            only = " or ".join(self.scales)
+            raise BadPlan(
+                f"{self.name} is run at scale {only} alone, not {scale.name}: choose that"
+            )
         known = {claim.id: claim for claim in self.claims}
         ids = [name if name in known else f"{self.name}.{name}" for name in wanted] or list(known)
         for name, key in zip(wanted or ids, ids, strict=True):

@@ -3,7 +3,7 @@
 `claims` and `training_claims` say what is claimed; each experiment is an entry below.
 """
 
-from splitveil.reproduce.experiment import Draw, Make, Paper
+from splitveil.reproduce.experiment import PUBLISHED, SMALL, Draw, Make, Paper
 from splitveil.reproduce.gpz import claims, training_claims
 from splitveil.reproduce.gpz.attacks import abruptness, ceiling, tokens
 from splitveil.reproduce.gpz.enhanced import enhancement
@@ -38,4 +38,5 @@ PAPER = Paper(
     claims=(*claims.CLAIMS, *training_claims.CLAIMS),
     makes=MAKES,
     draws=DRAWS,
+    scales=(SMALL, PUBLISHED),
 )

@@ -1,9 +1,9 @@
 """TL-DMI: transfer learning against training-data inversion, and the attacks it is tried on."""
 
-from splitveil.reproduce.experiment import Make, Paper
+from splitveil.reproduce.experiment import PUBLISHED, SMALL, Make, Paper
 from splitveil.reproduce.tldmi.beyond import composed, fragile, known
 from splitveil.reproduce.tldmi.claims import CLAIMS
-from splitveil.reproduce.tldmi.figures import layers, sheet
+from splitveil.reproduce.tldmi.figures import layers, people_sheet, sheet
 from splitveil.reproduce.tldmi.findings import (
     adaptive,
     efficient,
@@ -44,6 +44,7 @@ PAPER = Paper(
     title="TL-DMI: transfer learning against training-data inversion",
     claims=CLAIMS,
     makes=MAKES,
-    draws=(layers, sheet),
+    draws=(layers, sheet, people_sheet),
     revision=REVISION,
+    scales=(SMALL, PUBLISHED),
 )

@@ -37,10 +37,11 @@ from splitveil.class_inversion.evaluation import (
     standing_images,
     train_judges,
 )
+from splitveil.class_inversion.presets import Constants
 from splitveil.measures.fisher import ImportanceAlong, LayerImportance, layer_importance
 from splitveil.models.reference import vgg
 from splitveil.reproduce.bench import Bench
-from splitveil.reproduce.experiment import Arm, Measured
+from splitveil.reproduce.experiment import Arm, Measured, Scale
 from splitveil.reproduce.gpz.vortex import folder_of
 from splitveil.reproduce.tldmi.claims import NONE, RADII
 from splitveil.reproduce.tldmi.images import CLASSES, Identity, identities
@@ -53,28 +54,37 @@ SHOWN = 10
 STEPS = (0, 100, 200, 300, 400)
 _PRIORS = Rng(0, ("tldmi", "priors"))
 _TWO = Draws(restarts=2)
-_RECIPES: dict[str, Callable[[], ClassInversion]] = {
-    "BREP-MI": brep_mi,
-    "GMI": lambda: replace(gmi(), start=_TWO),
-    "KEDMI": kedmi,
-    "LOMMA+GMI": lambda: lomma(of=replace(gmi(), start=_TWO), students=False),
-    "LOMMA+GMI knowing the start": lambda: knowing(
-        lomma(of=replace(gmi(), start=_TWO), students=False)
-    ),
-    "LOMMA+KEDMI": lomma,
-    "PLG-MI": lambda: replace(plg_mi(), start=_TWO),
-}
-"""At a CPU's constants, two restarts a class where the paper has five."""
 
-_MINUTES = {
-    "BREP-MI": 2.0,
-    "GMI": 0.6,
-    "KEDMI": 4.2,
-    "LOMMA+GMI": 0.5,
-    "LOMMA+GMI knowing the start": 0.7,
-    "LOMMA+KEDMI": 6.4,
-    "PLG-MI": 4.6,
+
+def _fewer(attack: ClassInversion, constants: Constants) -> ClassInversion:
+    """At a CPU's constants two restarts a class where the paper has five."""
+    return replace(attack, start=_TWO) if constants == "cpu" else attack
+
+
+def _logit(constants: Constants) -> ClassInversion:
+    return lomma(constants, of=_fewer(gmi(constants), constants), students=False)
+
+
+_RECIPES: dict[str, Callable[[Constants], ClassInversion]] = {
+    "BREP-MI": brep_mi,
+    "GMI": lambda constants: _fewer(gmi(constants), constants),
+    "KEDMI": kedmi,
+    "LOMMA+GMI": _logit,
+    "LOMMA+GMI knowing the start": lambda constants: knowing(_logit(constants)),
+    "LOMMA+KEDMI": lomma,
+    "PLG-MI": lambda constants: _fewer(plg_mi(constants), constants),
 }
+
+_MINUTES: dict[str, dict[Constants, float]] = {
+    "BREP-MI": {"cpu": 2.0, "paper": 40.0},
+    "GMI": {"cpu": 0.6, "paper": 6.0},
+    "KEDMI": {"cpu": 4.2, "paper": 82.0},
+    "LOMMA+GMI": {"cpu": 0.5, "paper": 6.0},
+    "LOMMA+GMI knowing the start": {"cpu": 0.7, "paper": 9.0},
+    "LOMMA+KEDMI": {"cpu": 6.4, "paper": 23.0},
+    "PLG-MI": {"cpu": 4.6, "paper": 275.0},
+}
+"""Those of the papers are from single steps of their priors, not from whole runs."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -106,10 +116,15 @@ class Prepared:
 
 
 def prepared(
-    attack: str, network: nn.Module, seed: int, folder: Path, kind: Identity = "characters"
+    attack: str,
+    network: nn.Module,
+    seed: int,
+    folder: Path,
+    kind: Identity = "characters",
+    constants: Constants = "cpu",
 ) -> Prepared:
     """Train the attack's prior and students on a network, or read them."""
-    recipe, public = _RECIPES[attack](), identities(kind).public
+    recipe, public = _RECIPES[attack](constants), identities(kind).public
     target = Access(network, recipe.level if recipe.level == "label" else "white")
     rng = Rng(seed, ("tldmi", attack))
     # a prior that knows nothing of the model is one for all models and seeds
@@ -135,17 +150,18 @@ class SharedPrior(Arm):
     """The prior that knows nothing of a model, one for all models and seeds; kept as a file."""
 
     kind: ClassVar[Identity] = "characters"
+    constants: ClassVar[Constants] = "cpu"
 
     @property
     def minutes(self) -> float:
-        return 5.0
+        return 5.0 if self.constants == "cpu" else 132.0
 
     def run(self, bench: Bench) -> Measured:
         public = identities(self.kind).public
         with Rng(0, ("tldmi", "none")).as_global():
             door = Access(vgg(classes=CLASSES), "label")
         priors = place(folder_of(bench), self.kind) / "priors"
-        train_prior(gmi().prior, public, door, rng=_PRIORS, folder=priors)
+        train_prior(gmi(self.constants).prior, public, door, rng=_PRIORS, folder=priors)
         return Measured(details={"public images": len(public)})
 
 
@@ -174,18 +190,19 @@ class Attacked(Arm):
     """
 
     networks: ClassVar[type[Network]] = Network
+    constants: ClassVar[Constants] = "cpu"
     defence: str
     attack: str
 
     @property
     def minutes(self) -> float:
-        return _MINUTES[self.attack]
+        return _MINUTES[self.attack][self.constants]
 
     def run(self, bench: Bench) -> Measured:
         folder = folder_of(bench)
         arm, kind = self.networks(defence=self.defence, seed=self.seed), self.networks.kind
         network, public = arm.network(bench), identities(kind).public
-        ready = prepared(self.attack, network, self.seed, folder, kind)
+        ready = prepared(self.attack, network, self.seed, folder, kind, self.constants)
         asks = ready.recipe.objective is not None and ready.recipe.objective.identity.needs_first
         found = ready.search(
             range(CLASSES), first=arm.bodies(seed=self.seed).network(bench) if asks else None
@@ -203,6 +220,23 @@ class Attacked(Arm):
             },
             arrays=arrays,
         )
+
+
+class PublishedPrior(SharedPrior):
+    """As `SharedPrior`, at the paper's constants."""
+
+    constants: ClassVar[Constants] = "paper"
+
+
+class PublishedAttacked(Attacked):
+    """As `Attacked`, at the papers' constants."""
+
+    constants: ClassVar[Constants] = "paper"
+
+
+def attacked_by(scale: Scale) -> type[Attacked]:
+    """Attacks at a CPU's constants, or at the papers'."""
+    return Attacked if scale.small else PublishedAttacked
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """How much each layer matters to the task and along an attack, and what attacks rebuilt."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ from splitveil.report.chart import ATTACK_ROLES, Axis, Chart, Marker, Point, Rol
 from splitveil.report.html import chart_style
 from splitveil.report.svg import draw
 from splitveil.reproduce.experiment import ArmMissing, Evidence, Scale
-from splitveil.reproduce.tldmi.attacked import SHOWN, Attacked, Weighed, importance
+from splitveil.reproduce.tldmi.attacked import SHOWN, Attacked, Weighed, attacked_by, importance
 from splitveil.reproduce.tldmi.claims import ATTACKS, CHEAP, CHOSEN, KNOWING, NONE
 from splitveil.reproduce.tldmi.images import identities
+from splitveil.reproduce.tldmi.others import DEFENCES, people_attacked_by
 from splitveil.storage import write_whole
 
-_ZOOM, _LEFT = 2, 210
+_ZOOM = 2
 _LINES: tuple[tuple[str, Role, Marker, str], ...] = (
     ("task", Role.BEST, "diamond", ""),
     ("step 0", ATTACK_ROLES[0], "circle", "2 3"),
@@ -62,28 +64,47 @@ def sheet(evidence: Evidence, scale: Scale, folder: Path) -> None:
     Raises:
         ArmMissing: if no attack was run.
     """
-    private = identities("characters").judges
+    attacks = attacked_by(scale)
+    rows = {
+        attack if defence == NONE else f"{attack}, frozen": attacks(defence=defence, attack=attack)
+        for attack in (*ATTACKS, CHEAP, KNOWING)
+        for defence in (NONE, CHOSEN)
+    }
+    _picture(evidence, rows, folder / "tldmi-sheet.png", left=210)
+
+
+def people_sheet(evidence: Evidence, scale: Scale, folder: Path) -> None:
+    """Write tldmi-people.png: one image of ten people by one attack, a row each defence.
+
+    Raises:
+        ArmMissing: if no person was attacked.
+    """
+    attacks = people_attacked_by(scale)
+    rows = {f"{CHEAP}, {defence}": attacks(defence=defence, attack=CHEAP) for defence in DEFENCES}
+    _picture(evidence, rows, folder / "tldmi-people.png", left=330)
+
+
+def _picture(evidence: Evidence, rows: Mapping[str, Attacked], path: Path, *, left: int) -> None:
+    """Private pictures above what each arm rebuilt; the same bytes for the same arms."""
+    found = {said: evidence.find(arm) for said, arm in rows.items()}
+    shown = {said: one.arrays["images"] for said, one in found.items() if one is not None}
+    if not shown:
+        raise ArmMissing("no attack was run")
+    (kind,) = {arm.networks.kind for arm in rows.values()}
+    private = identities(kind).judges
     assert private.y is not None  # noqa: S101 - identities are classes
     each = len(private) // len(private.y.unique())
     real = private.x[::each][:SHOWN].mul(255).byte().numpy()
-    rows = [("private", real)]
-    for attack in (*ATTACKS, CHEAP, KNOWING):
-        for defence in (NONE, CHOSEN):
-            found = evidence.find(Attacked(defence=defence, attack=attack))
-            if found is not None:
-                said = attack if defence == NONE else f"{attack}, frozen"
-                rows.append((said, found.arrays["images"]))
-    if len(rows) < 2:
-        raise ArmMissing("no attack was run")
+    shown = {"private": real, **shown}
     cell = real.shape[-1] * _ZOOM
-    size = (_LEFT + SHOWN * (cell + 2), len(rows) * (cell + 2))
+    size = (left + SHOWN * (cell + 2), len(shown) * (cell + 2))
     picture = Image.new("L", size, 255)
     pen = ImageDraw.Draw(picture)
-    for place, (said, images) in enumerate(rows):
+    for place, (said, images) in enumerate(shown.items()):
         top = place * (cell + 2)
         pen.text((4, top + cell // 2 - 6), said, fill=0)
         for column, image in enumerate(images):
             small = Image.fromarray(np.ascontiguousarray(image[0]))
             small = small.resize((cell, cell), Image.Resampling.NEAREST)
-            picture.paste(small, (_LEFT + column * (cell + 2), top))
-    picture.save(folder / "tldmi-sheet.png", optimize=True)
+            picture.paste(small, (left + column * (cell + 2), top))
+    picture.save(path, optimize=True)

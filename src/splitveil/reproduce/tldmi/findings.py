@@ -15,8 +15,10 @@ from splitveil.reproduce.tldmi.attacked import (
     STEPS,
     Attacked,
     Judged,
+    PublishedPrior,
     SharedPrior,
     Weighed,
+    attacked_by,
     importance,
 )
 from splitveil.reproduce.tldmi.images import CLASSES
@@ -80,13 +82,13 @@ def experiment(
     scale: Scale,
     arms: Sequence[Arm],
     read: Read,
-    attacks: type[Attacked] = Attacked,
+    attacks: Callable[[Scale], type[Attacked]] = attacked_by,
 ) -> Experiment:
     """One claim, read from a table; what cannot be read leaves it undecided, with the reason."""
 
     def judge(evidence: Evidence) -> tuple[Finding, ...]:
         try:
-            readings = tuple(read(Table(evidence, scale, attacks)))
+            readings = tuple(read(Table(evidence, scale, attacks(scale))))
         except BadData as error:
             if isinstance(error, ArmMissing):
                 raise
@@ -113,11 +115,13 @@ def _worded(readings: Sequence[Reading], scale: Scale) -> tuple[Reading, ...]:
 def arms_of(scale: Scale, pairs: Sequence[tuple[str, str]], extra: Sequence[str] = ()) -> list[Arm]:
     """Bodies, networks and attacks, seed by seed."""
     defences = list(dict.fromkeys((*(defence for defence, _ in pairs), *extra)))
-    found: list[Arm] = [Judged(), SharedPrior()] if pairs else []
+    prior = SharedPrior() if scale.small else PublishedPrior()
+    found: list[Arm] = [Judged(), prior] if pairs else []
+    attacks = attacked_by(scale)
     for seed in range(scale.seeds):
         found.append(Body(seed=seed))
         found += [Network(defence=defence, seed=seed) for defence in defences]
-        found += [Attacked(defence=defence, attack=attack, seed=seed) for defence, attack in pairs]
+        found += [attacks(defence=defence, attack=attack, seed=seed) for defence, attack in pairs]
     return found
 
 

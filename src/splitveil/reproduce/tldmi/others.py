@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from splitveil.class_inversion.presets import Constants
 from splitveil.reproduce.claims import Reading
 from splitveil.reproduce.experiment import Arm, Experiment, Scale
 from splitveil.reproduce.tldmi import claims as c
@@ -46,6 +47,23 @@ class PersonAttacked(Attacked):
     networks: ClassVar[type[Network]] = PersonNetwork
 
 
+class PeoplePublishedPrior(PeoplePrior):
+    """As `PublishedPrior`, on people."""
+
+    constants: ClassVar[Constants] = "paper"
+
+
+class PersonPublishedAttacked(PersonAttacked):
+    """As `PublishedAttacked`, on people."""
+
+    constants: ClassVar[Constants] = "paper"
+
+
+def people_attacked_by(scale: Scale) -> type[Attacked]:
+    """As `attacked_by`, on people."""
+    return PersonAttacked if scale.small else PersonPublishedAttacked
+
+
 def people_frozen(scale: Scale) -> Experiment:
     """C15: freezing against none."""
 
@@ -61,7 +79,7 @@ def people_frozen(scale: Scale) -> Experiment:
         ]
 
     arms = _arms(scale, (c.NONE, c.CHOSEN))
-    return experiment(c.PEOPLE, scale, arms, read, PersonAttacked)
+    return experiment(c.PEOPLE, scale, arms, read, people_attacked_by)
 
 
 def people_rivals(scale: Scale) -> Experiment:
@@ -78,7 +96,7 @@ def people_rivals(scale: Scale) -> Experiment:
             *(beside("accuracy", one, table.accuracy(one)) for one in nets),
         ]
 
-    return experiment(c.PEOPLE_RIVALS, scale, _arms(scale, DEFENCES), read, PersonAttacked)
+    return experiment(c.PEOPLE_RIVALS, scale, _arms(scale, DEFENCES), read, people_attacked_by)
 
 
 def _named(table: Table, defence: str) -> Draws:
@@ -86,10 +104,11 @@ def _named(table: Table, defence: str) -> Draws:
 
 
 def _arms(scale: Scale, defences: Sequence[str]) -> list[Arm]:
-    found: list[Arm] = [PeopleJudged(), PeoplePrior()]
+    attacks = people_attacked_by(scale)
+    found: list[Arm] = [PeopleJudged(), PeoplePrior() if scale.small else PeoplePublishedPrior()]
     for seed in range(scale.seeds):
         found.append(PersonBody(seed=seed))
         for defence in defences:
             found.append(PersonNetwork(defence=defence, seed=seed))
-            found.append(PersonAttacked(defence=defence, attack=c.CHEAP, seed=seed))
+            found.append(attacks(defence=defence, attack=c.CHEAP, seed=seed))
     return found

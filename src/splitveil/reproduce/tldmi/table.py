@@ -21,7 +21,7 @@ class Table:
 
     evidence: Evidence
     scale: Scale
-    attacks: type[Attacked] = Attacked
+    attacks: type[Attacked]
 
     def attack(self, defence: str, attack: str, name: str = "attack") -> Draws:
         """Means over classes and seeds, (1 + resamples,), the measured one first."""
