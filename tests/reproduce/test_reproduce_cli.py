@@ -8,6 +8,7 @@ import reproduce_toys as toys
 
 from splitveil import reproduce as room
 from splitveil.cli import run
+from splitveil.reproduce import PAPERS
 from splitveil.reproduce import run as runner
 
 
@@ -33,7 +34,7 @@ def test_the_preview_as_json_chooses_claims(capsys: pytest.CaptureFixture[str]) 
     assert [one["id"] for one in described["claims"]] == ["gpz.C1", "gpz.C4"]
 
 
-@pytest.mark.parametrize("paper", runner.PAPERS)
+@pytest.mark.parametrize("paper", PAPERS)
 def test_a_scale_that_changes_nothing_is_refused(
     paper: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

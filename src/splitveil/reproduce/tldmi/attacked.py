@@ -76,7 +76,7 @@ _RECIPES: dict[str, Callable[[Constants], ClassInversion]] = {
 }
 
 _MINUTES: dict[str, dict[Constants, float]] = {
-    "BREP-MI": {"cpu": 2.0, "paper": 40.0},
+    "BREP-MI": {"cpu": 2.0, "paper": 17.0},
     "GMI": {"cpu": 0.6, "paper": 6.0},
     "KEDMI": {"cpu": 4.2, "paper": 82.0},
     "LOMMA+GMI": {"cpu": 0.5, "paper": 6.0},
