@@ -16,7 +16,7 @@ from splitveil.reproduce.tldmi.images import identities
 from splitveil.reproduce.tldmi.others import DEFENCES, people_attacked_by
 from splitveil.storage import write_whole
 
-_ZOOM = 2
+_ZOOM, _LEFT = 2, 210
 _LINES: tuple[tuple[str, Role, Marker, str], ...] = (
     ("task", Role.BEST, "diamond", ""),
     ("step 0", ATTACK_ROLES[0], "circle", "2 3"),
@@ -70,7 +70,7 @@ def sheet(evidence: Evidence, scale: Scale, folder: Path) -> None:
         for attack in (*ATTACKS, CHEAP, KNOWING)
         for defence in (NONE, CHOSEN)
     }
-    _picture(evidence, rows, folder / "tldmi-sheet.png", left=210)
+    _picture(evidence, rows, folder / "tldmi-sheet.png")
 
 
 def people_sheet(evidence: Evidence, scale: Scale, folder: Path) -> None:
@@ -80,11 +80,14 @@ def people_sheet(evidence: Evidence, scale: Scale, folder: Path) -> None:
         ArmMissing: if no person was attacked.
     """
     attacks = people_attacked_by(scale)
-    rows = {f"{CHEAP}, {defence}": attacks(defence=defence, attack=CHEAP) for defence in DEFENCES}
-    _picture(evidence, rows, folder / "tldmi-people.png", left=330)
+    rows = {
+        f"{CHEAP}, {said}": attacks(defence=defence, attack=CHEAP)
+        for defence, said in DEFENCES.items()
+    }
+    _picture(evidence, rows, folder / "tldmi-people.png")
 
 
-def _picture(evidence: Evidence, rows: Mapping[str, Attacked], path: Path, *, left: int) -> None:
+def _picture(evidence: Evidence, rows: Mapping[str, Attacked], path: Path) -> None:
     """Private pictures above what each arm rebuilt; the same bytes for the same arms."""
     found = {said: evidence.find(arm) for said, arm in rows.items()}
     shown = {said: one.arrays["images"] for said, one in found.items() if one is not None}
@@ -97,7 +100,7 @@ def _picture(evidence: Evidence, rows: Mapping[str, Attacked], path: Path, *, le
     real = private.x[::each][:SHOWN].mul(255).byte().numpy()
     shown = {"private": real, **shown}
     cell = real.shape[-1] * _ZOOM
-    size = (left + SHOWN * (cell + 2), len(shown) * (cell + 2))
+    size = (_LEFT + SHOWN * (cell + 2), len(shown) * (cell + 2))
     picture = Image.new("L", size, 255)
     pen = ImageDraw.Draw(picture)
     for place, (said, images) in enumerate(shown.items()):
@@ -106,5 +109,5 @@ def _picture(evidence: Evidence, rows: Mapping[str, Attacked], path: Path, *, le
         for column, image in enumerate(images):
             small = Image.fromarray(np.ascontiguousarray(image[0]))
             small = small.resize((cell, cell), Image.Resampling.NEAREST)
-            picture.paste(small, (left + column * (cell + 2), top))
+            picture.paste(small, (_LEFT + column * (cell + 2), top))
     picture.save(path, optimize=True)

@@ -13,7 +13,13 @@ from splitveil.reproduce.tldmi.images import Identity
 from splitveil.reproduce.tldmi.networks import Body, Network
 from splitveil.reproduce.tldmi.table import Draws, Table
 
-DEFENCES = (c.NONE, c.CHOSEN, c.LAST, c.POSITIVE, c.NEGATIVE)
+DEFENCES = {
+    c.NONE: "no defence",
+    c.CHOSEN: "first six frozen",
+    c.LAST: "last two frozen",
+    c.POSITIVE: "smoothing",
+    c.NEGATIVE: "negative smoothing",
+}
 
 
 class PersonBody(Body):
@@ -96,7 +102,9 @@ def people_rivals(scale: Scale) -> Experiment:
             *(beside("accuracy", one, table.accuracy(one)) for one in nets),
         ]
 
-    return experiment(c.PEOPLE_RIVALS, scale, _arms(scale, DEFENCES), read, people_attacked_by)
+    return experiment(
+        c.PEOPLE_RIVALS, scale, _arms(scale, tuple(DEFENCES)), read, people_attacked_by
+    )
 
 
 def _named(table: Table, defence: str) -> Draws:
