@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Builder
+from run_folders import Builder
 
 from splitveil.report import write_report
 from splitveil.report.palette import DARK, LIGHT

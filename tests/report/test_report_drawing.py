@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import combinations
 
 import pytest
-from conftest import Builder
+from run_folders import Builder
 
 from splitveil.quantities import Direction, Kind, Quantity
 from splitveil.report.chart import Axis, Chart, Point, Role, Rule, Series

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from conftest import Builder, around, share
+from run_folders import Builder, around, share
 
 from splitveil.quantities import Quantity
 from splitveil.records import Task

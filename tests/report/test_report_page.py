@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import NOISE, Builder, around, pictures
+from run_folders import NOISE, Builder, around, pictures
 
 from splitveil.errors import BadPlan
 from splitveil.quantities import Kind, Quantity

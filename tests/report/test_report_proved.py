@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from conftest import NOISE, Builder
+from run_folders import NOISE, Builder
 
 from splitveil.quantities import Direction, Kind, Quantity
 from splitveil.records import Task

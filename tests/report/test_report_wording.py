@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from conftest import Builder
+from run_folders import Builder
 
 from splitveil.errors import MislabelledClaim
 from splitveil.quantities import Kind, Quantity

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Builder
+from run_folders import Builder
 
 from splitveil.report.reading import read_report
 from splitveil.report.zone import zone_section
