@@ -38,9 +38,10 @@ def write_class_inversion(path: Path, *, show_images: bool) -> Path:
     try:
         table = inversion_table(record)
         rows = _rows(path, record) if show_images else ()
-        page = page_from("class_inversion.html.j2", _context(record, table, rows))
+        context = _context(record, table, rows)
     except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
         raise BadData(f"{path} holds a damaged record: remove it and run again") from error
+    page = page_from("class_inversion.html.j2", context)
     check_wording(text_of_page(page), names=_names(record))
     write_whole(path / "class-inversion.html", page.encode())
     write_whole(path / "class-inversion.csv", table.to_csv().encode())
