@@ -415,3 +415,30 @@ def test_no_judges_and_no_labels_are_refused() -> None:
         score(guesses(torch.arange(CLASSES)[:, None]), [], PRIVATE, rng=RNG)
     with pytest.raises(BadData, match="need labels"):
         score(guesses(torch.arange(CLASSES)[:, None]), [sure()], LabelledImages(PRIVATE.x), rng=RNG)
+
+
+@pytest.mark.parametrize("attacked", [3, CLASSES])
+def test_what_judges_see_of_private_images_may_be_found_once(attacked: int) -> None:
+    judges = [sure(), sure("second", shift=1)]
+    asked: list[int] = []
+    for one in judges:
+        one.network.register_forward_pre_hook(lambda _, given: asked.append(len(given[0])))
+    made = guesses(torch.arange(attacked)[:, None].repeat(1, 2), attacked)
+    without = score(made, judges, PRIVATE, rng=RNG)
+    seen = [judge(PRIVATE.x)[1] for judge in judges]
+    asked.clear()
+    found = score(made, judges, PRIVATE, rng=RNG, seen=seen)
+    assert {name: one.to_json() for name, one in found.quantities.items()} == {
+        name: one.to_json() for name, one in without.quantities.items()
+    }
+    # one image tells a judge's last layer, then come those of the attack alone
+    assert sum(asked) == len(judges) * (1 + 2 * attacked)
+
+
+@pytest.mark.parametrize("judges", [1, 2])
+def test_features_of_other_judges_or_images_are_refused(judges: int) -> None:
+    made, known = guesses(torch.arange(CLASSES)[:, None]), [sure(), sure("second")][:judges]
+    seen = [judge(PRIVATE.x)[1] for judge in known]
+    for wrong in ([*seen, seen[0]], [one[:-1] for one in seen]):
+        with pytest.raises(BadPlan, match="private images"):
+            score(made, known, PRIVATE, rng=RNG, seen=wrong)

@@ -167,6 +167,7 @@ class _Room:
             device=plan.device,
             on_epoch=lambda name, epoch: say(f"Judge {name}: epoch {epoch.number}/{epoch.of}"),
         )
+        self.private_seen = [judge(plan.private.x)[1] for judge in self.judges]
         # anyone may try public images: they cost the attacks nothing
         door = Access(plan.model, plan.level, device=plan.device)
         self.public_ones = best_public(
@@ -204,7 +205,12 @@ class _Room:
         """What the judges say, the same stream for all so that classes are resampled alike."""
         plan = self.plan
         return score(
-            found, self.judges, plan.private, rng=plan.rng.child("score"), oracle=plan.oracle
+            found,
+            self.judges,
+            plan.private,
+            rng=plan.rng.child("score"),
+            oracle=plan.oracle,
+            seen=self.private_seen,
         )
 
     def attack(self, attack: ClassInversion, baselines: dict[str, Any]) -> dict[str, Any]:

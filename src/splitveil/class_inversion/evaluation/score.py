@@ -76,6 +76,7 @@ def score(
     rng: Rng,
     top5: bool | None = None,
     oracle: IdentityOracle | None = None,
+    seen: Sequence[Float[Tensor, "p _"]] | None = None,
 ) -> Score:
     """Attack accuracy by every judge and by all at once, and distances to private images.
 
@@ -90,22 +91,29 @@ def score(
         top5: whether the class is among a judge's five likeliest; None where there are more than
             five classes.
         oracle: the distance to the true identity, where the data have one.
+        seen: each judge's features of all private images, `judge(private.x)[1]`, for who scores
+            several attacks; found here where they are not given.
 
     Raises:
-        BadPlan: if there are no judges, or accuracy@5 is asked of fewer than five classes.
+        BadPlan: if there are no judges, accuracy@5 is asked of fewer than five classes, or `seen`
+            is not of these judges and images.
         BadData: if a class has no private image, or there are fewer than two classes.
     """
     if not judges:
         raise BadPlan("reconstructions are scored by judges: train one or more")
     if private.y is None:
         raise BadData("private images need labels to compare with")
+    _check_seen(seen, judges, private)
     n, m = found.images.shape[:2]
     labels, images, begun = _flat(found)
+    wanted = torch.isin(private.y, labels)
+    theirs = private.y[wanted]
     hits: list[Tensor] = []
     quantities: dict[str, Quantity] = {}
     by_class: dict[str, Tensor] = {}
-    for one in judges:
+    for place, one in enumerate(judges):
         logits, features = one(images)
+        others = one(private.x[wanted])[1] if seen is None else seen[place][wanted]
         rank = _rank(logits, labels)
         told = (f"judge {one.name} has accuracy {one.accuracy.value:.3g} on private images",)
         hits.append((rank < 1) & begun)
@@ -118,7 +126,7 @@ def score(
             quantities[name] = mean_over_classes(
                 by_class[name], rng.child(name), unit="share", images=m, assumptions=more
             )
-        quantities |= _distances(one, features, labels, private, m, rng)
+        quantities |= _distances(one, (features, labels), (others, theirs), m, rng)
     by_class["accuracy@1 by all"] = _shares(torch.stack(hits).all(0), m)
     quantities["accuracy@1 by all"] = mean_over_classes(
         by_class["accuracy@1 by all"],
@@ -181,25 +189,36 @@ def _five(classes: int, wanted: bool | None) -> str | None:
     return f"chance is {5 / classes:.3g}"
 
 
+def _check_seen(
+    seen: Sequence[Tensor] | None, judges: Sequence[Judge], private: LabelledImages
+) -> None:
+    if seen is not None and [len(one) for one in seen] != [len(private)] * len(judges):
+        raise BadPlan(
+            f"give what each of {len(judges)} judges sees of all {len(private)} private images, "
+            "or leave it out"
+        )
+
+
 def _distances(
-    judge: Judge, features: Tensor, labels: Tensor, private: LabelledImages, m: int, rng: Rng
+    judge: Judge,
+    made: tuple[Tensor, Tensor],
+    private: tuple[Tensor, Tensor],
+    m: int,
+    rng: Rng,
 ) -> dict[str, Quantity]:
-    assert private.y is not None  # noqa: S101 - checked by the caller
-    wanted = torch.isin(private.y, labels)
-    others, theirs = private.x[wanted], private.y[wanted]
-    _, seen = judge(others)
+    """From features and labels of what was made to those of private images."""
     found = {}
     for name, distance in (("nearest", nearest_in_class), ("mean", to_class_mean)):
-        apart = distance(features, labels, seen, theirs).view(-1, m).mean(1)
+        apart = distance(*made, *private).view(-1, m).mean(1)
         key = f"{name} distance by {judge.name}"
         found[key] = mean_over_classes(
             apart,
             rng.child(key),
             unit="squared feature distance",
             images=m,
-            assumptions=(f"{len(theirs)} private images",),
+            assumptions=(f"{len(private[1])} private images",),
         )
-    if len(labels.unique()) >= 3:
-        found[f"KID by {judge.name}"] = kernel_distance(features, labels, seen, theirs)
-        found[f"FID by {judge.name}"] = frechet_distance(features, labels, seen, theirs)
+    if len(made[1].unique()) >= 3:
+        found[f"KID by {judge.name}"] = kernel_distance(*made, *private)
+        found[f"FID by {judge.name}"] = frechet_distance(*made, *private)
     return found
