@@ -3,10 +3,12 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from jinja2 import TemplateNotFound
 from torch import Tensor, nn
 
 from splitveil.class_inversion import (
@@ -25,6 +27,7 @@ from splitveil.class_inversion.evaluation import Judges
 from splitveil.data import LabelledImages
 from splitveil.errors import BadData, BadPlan
 from splitveil.quantities import Kind, Quantity
+from splitveil.report import class_inversion as page_room
 from splitveil.report.class_inversion import _on_paper, headline, write_class_inversion
 from splitveil.report.pictures import Picture, Row
 from splitveil.rng import Rng
@@ -111,6 +114,11 @@ def test_a_campaign_is_recorded_shown_and_gone_on_with(tmp_path: Path) -> None:
     text = write_class_inversion(tmp_path, show_images=True).read_text(encoding="utf-8")
     assert text.count("data:image/png") == 4 * 4
     assert (tmp_path / "contact-sheet.png").stat().st_size < 300_000
+    # the installation is at fault, not the record
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(page_room, "page_from", _without_template)
+        with pytest.raises(TemplateNotFound):
+            write_class_inversion(tmp_path, show_images=True)
     assert headline(record).endswith(".")
     assert [*record["shown"]] == ["private", "best public image", "gradient", "labels"]
     assert all(len(taken) == 4 for taken in record["shown"].values())
@@ -160,6 +168,10 @@ def test_an_attack_that_fails_sinks_no_other(tmp_path: Path) -> None:
     assert "(0 of 4 classes done)" in spent["failures"]["gradient"]
     assert headline(spent) == "No attack came to an end."
     write_class_inversion(tmp_path / "spent", show_images=True)
+
+
+def _without_template(name: str, context: dict[str, Any]) -> str:
+    raise TemplateNotFound(name)
 
 
 def test_campaigns_and_records_that_make_no_sense_are_refused(tmp_path: Path) -> None:

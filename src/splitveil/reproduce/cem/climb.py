@@ -1,5 +1,6 @@
 """Up a ladder of strengths for as long as accuracy keeps."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,16 +20,14 @@ def climb(ladder: Sequence[float], reached: Callable[[float], float], floor: flo
     A rung behind one that does not reach it is not tried.
     """
     tried: dict[float, float] = {}
-    low, high = 0, len(ladder)
-    while low < high:
-        middle = (low + high) // 2
-        tried[ladder[middle]] = reached(ladder[middle])
-        if tried[ladder[middle]] >= floor:
-            low = middle + 1
-        else:
-            high = middle
+
+    def falls(rung: float) -> bool:
+        tried[rung] = reached(rung)
+        return not tried[rung] >= floor
+
+    kept = bisect_left(ladder, True, key=falls)
     return Climb(
-        rung=ladder[max(0, low - 1)],
-        kept=any(one >= floor for one in tried.values()),
+        rung=ladder[max(0, kept - 1)],
+        kept=kept > 0,
         tried=tuple(sorted(tried.items())),
     )
